@@ -1,0 +1,189 @@
+//! `/api/v1/recordings/{id}/stream` and `/url`: a recording's sound, at any time, also while it is being recorded.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Json};
+use http::header::{self, HeaderMap};
+use http::{Method, StatusCode};
+use reeltime::recorder::{Media, MediaError, Selection};
+use reeltime_core::id::RecordingId;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Fields, Id, unprocessable};
+use super::media::{Answer, File};
+use crate::app::App;
+use crate::now;
+use crate::problem::{Details, Problem, capitalised};
+use crate::security::Identity;
+
+/// Seconds that a link may be good for: up to a week.
+const LIFETIMES: std::ops::RangeInclusive<i64> = 1..=7 * 24 * 3_600;
+const LIFETIME: i64 = 3_600;
+
+/// What of a recording, and as what.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamFields {
+    /// wav or ogg; by default what fits the recording
+    #[param(example = "wav")]
+    format: Option<String>,
+    /// Only this participant
+    participant: Option<String>,
+    /// 1: go on to the end of a recording that is being made
+    follow: Option<String>,
+    /// 1: G.711 as linear samples of 16 bit
+    decode: Option<String>,
+}
+
+impl StreamFields {
+    fn selection(self) -> Result<Selection, Problem> {
+        Ok(Selection {
+            format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
+            participant: self.participant,
+            decode: switch("decode", self.decode.as_deref())?,
+        })
+    }
+}
+
+/// Why there is no such sound, as a client is told.
+fn told(error: MediaError) -> Problem {
+    let status = match &error {
+        MediaError::NotFound => return Problem::no_recording(),
+        MediaError::Empty => StatusCode::CONFLICT,
+        MediaError::Participant { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        MediaError::UnknownFormat(_) | MediaError::Format(_) => StatusCode::NOT_ACCEPTABLE,
+        _ => return Problem::internal(error),
+    };
+    Problem::new(status, capitalised(&error.to_string()))
+}
+
+fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+    match value {
+        None | Some("0" | "false") => Ok(false),
+        Some("" | "1" | "true") => Ok(true),
+        Some(_) => Err(unprocessable(format!("{name} is 1 or 0"))),
+    }
+}
+
+/// The audio of a recording
+///
+/// While it is being recorded: without a range a snapshot, with `follow=1` to its end.
+#[utoipa::path(get, path = "/api/v1/recordings/{id}/stream", tag = "recordings",
+    params(("id" = Uuid, Path), StreamFields, ("Range" = Option<String>, Header, example = "bytes=0-99")), responses(
+    (status = 200, description = "All of it", content_type = "audio/wav"),
+    (status = 206, description = "The bytes asked for", content_type = "audio/wav"),
+    (status = 304, description = "What the client has is still it"),
+    (status = 404, description = "Recording not found", body = Details, content_type = "application/problem+json"),
+    (status = 406, description = "It cannot be had in this format", body = Details, content_type = "application/problem+json"),
+    (status = 409, description = "Nothing is recorded yet", body = Details, content_type = "application/problem+json"),
+    (status = 416, description = "The range begins behind the end", body = Details, content_type = "application/problem+json"),
+    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json")))]
+pub(crate) async fn stream(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
+    Id(id): Id,
+    Fields(asked): Fields<StreamFields>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let media = open(&app, &identity, id, asked).await?;
+    let file = describe(id, &media);
+    let answer = file.answer(&headers);
+    let mut response = file.head(&answer);
+    let range = match answer {
+        Answer::Whole => None,
+        Answer::Part(bytes) => Some(bytes),
+        Answer::NotModified | Answer::Beyond(_) => return Ok(response),
+    };
+    if method != Method::HEAD {
+        *response.body_mut() = Body::from_stream(media.read(range).await.map_err(Problem::internal)?);
+    }
+    Ok(response)
+}
+
+async fn open(
+    app: &App,
+    identity: &Identity,
+    id: RecordingId,
+    asked: StreamFields,
+) -> Result<Media, Problem> {
+    app.recorder.media(&identity.tenant, id, &asked.selection()?).await.map_err(told)
+}
+
+fn describe(id: RecordingId, media: &Media) -> File {
+    File {
+        mime: media.mime.to_owned(),
+        name: format!("recording_{id}.{}", media.extension),
+        length: media.len,
+        etag: media.etag.clone(),
+    }
+}
+
+/// What a link is to open, and how long.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UrlFields {
+    /// Seconds
+    #[param(minimum = 1, maximum = 604800, default = 3600)]
+    expires_in: Option<i64>,
+    /// wav or ogg; by default what fits the recording
+    format: Option<String>,
+    /// Only this participant
+    participant: Option<String>,
+}
+
+/// A link that opens one recording without a key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Link {
+    /// Opens the recording's audio
+    url: String,
+    /// Seconds it is good for
+    expires_in: i64,
+    recording_id: String,
+    /// The type of what it opens
+    #[schema(example = "audio/wav")]
+    mime_type: String,
+}
+
+/// A signed link to the audio of a recording
+#[utoipa::path(get, path = "/api/v1/recordings/{id}/url", tag = "recordings",
+    params(("id" = Uuid, Path), UrlFields), responses(
+    (status = 200, description = "Good until it expires, or the recording is deleted", body = Link),
+    (status = 404, description = "Recording not found", body = Details, content_type = "application/problem+json"),
+    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json")))]
+pub(crate) async fn url(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
+    Id(id): Id,
+    Fields(asked): Fields<UrlFields>,
+    headers: HeaderMap,
+) -> Result<Json<Link>, Problem> {
+    let expires_in = asked.expires_in.unwrap_or(LIFETIME);
+    if !LIFETIMES.contains(&expires_in) {
+        return Err(unprocessable("expires_in is 1 to 604800 seconds"));
+    }
+    let path = format!("/api/v1/recordings/{id}/stream");
+    let query = query(&asked);
+    let signed = app.guard.sign(&identity, &path, &query, now().unix_seconds() + expires_in);
+    let wanted =
+        StreamFields { format: asked.format, participant: asked.participant, follow: None, decode: None };
+    let media = open(&app, &identity, id, wanted).await?;
+    let url = format!("{}{path}?{signed}", base(&app, &headers));
+    Ok(Json(Link { url, expires_in, recording_id: id.to_string(), mime_type: media.mime.to_owned() }))
+}
+
+fn query(asked: &UrlFields) -> String {
+    let fields = [("format", &asked.format), ("participant", &asked.participant)];
+    let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
+}
+
+/// Where the client reached us, unless it is configured where others do.
+fn base(app: &App, headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    app.public_url.clone().unwrap_or_else(|| format!("http://{host}"))
+}

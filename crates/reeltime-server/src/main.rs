@@ -1,0 +1,61 @@
+//! The server binary `reeltime`: settings, an accept loop, the recordings API and the ingest WebSockets around the
+//! `reeltime` library, and the commands that work on a data folder without a server.
+
+mod api;
+mod app;
+mod cli;
+mod exit;
+mod export;
+mod logging;
+mod open;
+mod problem;
+mod recover;
+mod secret;
+mod security;
+mod serve;
+mod settings;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Verb};
+use settings::Overview;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Verb::Config(command) => config(command),
+        Verb::Serve(flags) => serve::run(flags),
+        Verb::Recover(command) => recover::run(command),
+        Verb::Export(command) => export::run(command),
+    }
+}
+
+fn config(command: cli::Config) -> anyhow::Result<()> {
+    let overview = Overview::load(&command.settings.layers())?;
+    if command.json {
+        return print(&format!("{:#}\n", overview.json()));
+    }
+    print(&overview.to_string())
+}
+
+/// A reader that went away (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The wall clock: for labels and for links that expire, never to place media.
+fn now() -> reeltime_core::time::UtcMicros {
+    reeltime_core::time::UtcMicros(jiff::Timestamp::now().as_microsecond())
+}

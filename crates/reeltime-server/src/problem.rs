@@ -1,0 +1,80 @@
+//! Problem details (RFC 9457): the one form of every error over HTTP.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An error as it is told to a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    headers: HeaderMap,
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Details {
+    /// Always `about:blank`: the status says what kind of error it is.
+    #[schema(example = "about:blank")]
+    r#type: &'static str,
+    /// The status in words.
+    #[schema(example = "Not Found")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 404)]
+    status: u16,
+    /// What happened, and what to do.
+    #[schema(example = "Recording not found")]
+    detail: String,
+}
+
+impl Problem {
+    /// `detail` is a sentence for the person who reads it.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), headers: HeaderMap::new() }
+    }
+
+    /// Adds a header to the answer.
+    pub(crate) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// Something broke on our side. It is logged here, once; the client learns no more than that.
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here; the log says what")
+    }
+
+    /// One text for unknown, deleted and foreign alike, so that nobody learns which it is.
+    pub(crate) fn no_recording() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Recording not found")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Details {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        let mut response = (self.status, self.headers, Json(body)).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// A sentence for a person begins with a capital letter; errors do not.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}

@@ -1,0 +1,141 @@
+//! Values as people write them: `200ms`, `64MiB`, `false`. Each parser's error ends in an example.
+
+use std::time::Duration;
+
+/// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "is not a length of time; write for example 200ms, 30s, 5m or 1h".to_owned();
+    let (number, unit) = split_unit(text).ok_or_else(wrong)?;
+    let millis = match unit {
+        "ms" => 1.0,
+        "s" => 1_000.0,
+        "m" | "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        "" if number == 0.0 => 0.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(number * millis / 1_000.0).map_err(|_| wrong())
+}
+
+/// A length of time that is not zero, for an interval.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than zero; write for example 200ms".to_owned()),
+        long => Ok(long),
+    }
+}
+
+/// A number of bytes: plain, or with `KiB`, `MiB`, `GiB`, `TiB` (or `KB` … for powers of ten).
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "is not a number of bytes; write for example 67108864, 64MiB or 10GB".to_owned();
+    let (number, unit) = split_unit(text).ok_or_else(wrong)?;
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    let total = number * factor as f64;
+    // Above 2^53 a float no longer counts single bytes, and no disk is that large.
+    if total < 9e15 { Ok(total as u64) } else { Err(wrong()) }
+}
+
+/// Yes or no.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+/// A whole number of at least 1.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("is not a whole number of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// A factor within 1.0 to 4.0; what lies outside is brought to the nearer end.
+pub(crate) fn gain(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if number.is_finite() => Ok(number.clamp(1.0, 4.0)),
+        Ok(_) | Err(_) => Err("is not a factor; write for example 2.0".to_owned()),
+    }
+}
+
+/// A host and a port.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        Some(Err(_)) | None => {
+            Err("is not an address; write host:port, for example 127.0.0.1:7400".to_owned())
+        }
+    }
+}
+
+fn split_unit(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("1.5 s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for wrong in ["", "ten", "5", "-1s", "1 fortnight", "1e300s", "99999999999999999999d"] {
+            assert!(duration(wrong).is_err(), "{wrong:?} was read");
+        }
+    }
+
+    #[test]
+    fn an_interval_of_zero_is_refused() {
+        assert!(interval("0s").is_err());
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn bytes_are_read_in_both_systems() {
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes("10 GB"), Ok(10_000_000_000));
+        assert_eq!(bytes("123"), Ok(123));
+        for wrong in ["", "MiB", "1 XB", "-1", "99999999999TiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?} was read");
+        }
+    }
+
+    #[test]
+    fn a_gain_is_brought_into_its_range() {
+        assert_eq!(gain("9"), Ok(4.0));
+        assert_eq!(gain("0.1"), Ok(1.0));
+        assert_eq!(gain("2.5"), Ok(2.5));
+        assert!(gain("NaN").is_err() && gain("loud").is_err());
+    }
+
+    #[test]
+    fn an_address_needs_a_host_and_a_port() {
+        assert!(
+            address("127.0.0.1:0").is_ok() && address("[::1]:80").is_ok() && address("localhost:80").is_ok()
+        );
+        for wrong in ["7400", ":7400", "localhost", "localhost:http", "1.2.3.4:70000"] {
+            assert!(address(wrong).is_err(), "{wrong:?} was read");
+        }
+    }
+}

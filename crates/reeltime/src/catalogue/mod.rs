@@ -1,0 +1,214 @@
+//! The catalogue: which recordings there are, whose they are, and where their bytes lie.
+//!
+//! The order that loses nothing, and leaves nothing behind that is not known:
+//!
+//! ```text
+//! begin ─▶ stage (row) ─▶ bytes into the store ─▶ publish (one transaction) ─▶ release the log
+//! ```
+//!
+//! A crash between any two steps leaves either a staged row without bytes, or bytes with a staged row: both
+//! are found by [`Catalogue::objects_in`]. A crash after `publish` leaves a log that the next start publishes
+//! again, which changes nothing and yields the same [`Published`].
+//!
+//! Deleting goes the other way: [`Catalogue::delete`] hides the recording and marks its objects in one
+//! transaction; then the bytes go, then [`Catalogue::forget`] takes each row. A deleted recording leaves a
+//! tombstone, so that a log found later does not bring it back.
+//!
+//! **Every row and every query carries its tenant.** To another tenant a recording does not exist: the
+//! answer is the same as for an id that was never given out.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use reeltime_core::id::RecordingId;
+use reeltime_core::keys::ObjectKey;
+use reeltime_core::time::UtcMicros;
+
+mod error;
+mod sqlite;
+mod types;
+
+pub use error::CatalogueError;
+pub use sqlite::SqliteCatalogue;
+pub use types::{
+    Call, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page, Publication,
+    Recording, RecordingState, StateChange, StoredObject,
+};
+
+/// The tenant where none is named.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// A catalogue. Object safe; share it as `Arc<dyn Catalogue>`. When a method that changes something returns
+/// `Ok`, the change is durable.
+#[async_trait]
+pub trait Catalogue: Send + Sync + fmt::Debug {
+    /// Enters a recording in state `starting`, and its call at its first mention. Links it to the call's
+    /// latest recording. Entering the same id again changes nothing, so recovery may do so without looking.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Deleted`] where it was deleted; [`CatalogueError::Conflict`] where the id belongs to
+    /// another call or tenant.
+    async fn begin(&self, recording: &NewRecording) -> Result<(), CatalogueError>;
+
+    /// Moves a recording to another state. To be in it already changes nothing.
+    ///
+    /// # Errors
+    /// [`CatalogueError::UnknownRecording`]; [`CatalogueError::Final`] where it is in another final state.
+    async fn change_state(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+        change: &StateChange,
+    ) -> Result<(), CatalogueError>;
+
+    /// Enters an object as staged: before its bytes go to the store. Staging the same object again (key,
+    /// recording, track and kind) while it is staged changes nothing.
+    ///
+    /// # Errors
+    /// [`CatalogueError::KeyTaken`] where another object has the key (see [`stage_unique`]);
+    /// [`CatalogueError::UnknownRecording`].
+    async fn stage(&self, object: &NewObject) -> Result<(), CatalogueError>;
+
+    /// Makes a recording complete and its objects visible, in one transaction: objects published, the
+    /// recording's row filled in, its call's URL set. Publishing the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`CatalogueError::NotStaged`], [`CatalogueError::Incomplete`], [`CatalogueError::Deleted`],
+    /// [`CatalogueError::UnknownRecording`]; then nothing has changed.
+    async fn publish(&self, publication: &Publication) -> Result<Published, CatalogueError>;
+
+    /// The proof for a recording that was published before, by this process or another; `None` for any other.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn published(&self, tenant: &str, id: RecordingId) -> Result<Option<Published>, CatalogueError> {
+        let recording = self.get(tenant, id).await?;
+        let published = |state| matches!(state, RecordingState::Complete | RecordingState::LimitReached);
+        Ok(recording
+            .filter(|recording| published(recording.state))
+            .map(|recording| Published { recording: recording.id }))
+    }
+
+    /// A recording, with its manifest; `None` where the tenant has none of this id.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn get(&self, tenant: &str, id: RecordingId) -> Result<Option<Recording>, CatalogueError>;
+
+    /// Recordings, newest first, without their manifests.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn list(&self, tenant: &str, filter: &Filter, page: Page) -> Result<Listing, CatalogueError>;
+
+    /// A call; `None` where the tenant never mentioned it.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn call(&self, tenant: &str, id: &str) -> Result<Option<Call>, CatalogueError>;
+
+    /// The objects of a recording, by key; also those of a deleted one, until they are forgotten.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn objects(&self, tenant: &str, id: RecordingId) -> Result<Vec<Object>, CatalogueError>;
+
+    /// Deletes a recording: hides it and marks its objects for deletion, in one transaction. Returns the proof
+    /// with the keys whose bytes are still to go, also the second time; `None` where the tenant has none of
+    /// this id.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn delete(&self, tenant: &str, id: RecordingId) -> Result<Option<Removed>, CatalogueError>;
+
+    /// Marks a staged object for deletion: what the sweeper does first, so that nothing can publish it
+    /// meanwhile. `false` where there is no such staged object.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn mark(&self, tenant: &str, key: &ObjectKey) -> Result<bool, CatalogueError>;
+
+    /// Removes the row of an object marked for deletion, once its bytes are gone. Any other row stays.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn forget(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError>;
+
+    /// At most `limit` objects in `state` that were staged before `before`, oldest first: the sweeper's list.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn objects_in(
+        &self,
+        tenant: &str,
+        state: ObjectState,
+        before: UtcMicros,
+        limit: u32,
+    ) -> Result<Vec<Object>, CatalogueError>;
+
+    /// Whether any object has this key, in any state, of any tenant: they share one store. Only a hint, since
+    /// it may be taken the moment after; [`stage`](Self::stage) decides.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn key_taken(&self, key: &ObjectKey) -> Result<bool, CatalogueError>;
+
+    /// Writes out what is queued and closes the catalogue; later calls fail with [`CatalogueError::Closed`].
+    /// Dropping it is safe too, since every answered change is durable.
+    async fn close(&self);
+}
+
+/// Stages an object under its key, or the first of `name-2.ext`, `name-3.ext`, … that is free; returns that key.
+///
+/// # Errors
+/// As [`Catalogue::stage`]; [`CatalogueError::KeyTaken`] after a thousand tries.
+pub async fn stage_unique(
+    catalogue: &dyn Catalogue,
+    mut object: NewObject,
+) -> Result<ObjectKey, CatalogueError> {
+    let wanted = object.key.clone();
+    for n in 1..=1000 {
+        object.key = wanted.unique(n).map_err(|_| CatalogueError::KeyTaken { key: wanted.clone() })?;
+        match catalogue.stage(&object).await {
+            Err(CatalogueError::KeyTaken { .. }) => {}
+            done => return done.map(|()| object.key),
+        }
+    }
+    Err(CatalogueError::KeyTaken { key: wanted })
+}
+
+/// Proof that a recording is published: its bytes lie in the store and its row says so. Only a catalogue
+/// makes one; releasing a recording's logs takes one.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the logs of a published recording can be released with this"]
+pub struct Published {
+    recording: RecordingId,
+}
+
+impl Published {
+    /// The recording.
+    pub const fn recording(&self) -> RecordingId {
+        self.recording
+    }
+}
+
+/// Proof that a recording was deleted by its owner, with what of it is still to be removed. Only a catalogue
+/// makes one; its logs can be released with it, since nobody may see them any more.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the bytes of the keys in it are still to be deleted"]
+pub struct Removed {
+    recording: RecordingId,
+    keys: Vec<ObjectKey>,
+}
+
+impl Removed {
+    /// The recording.
+    pub const fn recording(&self) -> RecordingId {
+        self.recording
+    }
+
+    /// The objects whose bytes are still to go; then each is to be [forgotten](Catalogue::forget).
+    pub fn keys(&self) -> &[ObjectKey] {
+        &self.keys
+    }
+}

@@ -1,0 +1,33 @@
+//! The library's error: one variant for each part that can fail, so that a caller can match on it.
+
+use std::io;
+
+use reeltime_core::keys::KeyError;
+
+use crate::catalogue::CatalogueError;
+use crate::spool::{ChainError, LockError};
+use crate::store::StoreError;
+
+/// What can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The object store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data folder cannot be had.
+    #[error(transparent)]
+    Folder(#[from] LockError),
+    /// The spool's folder or threads failed.
+    #[error("the spool failed: {0}")]
+    Spool(#[source] io::Error),
+    /// A track's log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ChainError),
+    /// A key template gave no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}

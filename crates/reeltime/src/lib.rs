@@ -1,0 +1,22 @@
+//! Reeltime as a library: records live conversations, every speaker, in constant memory, losing nothing that it
+//! received.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`recorder`] | the front door: sessions in, recordings out |
+//! | [`source`] | adapters that bring media: WebSockets |
+//! | [`spool`] | a log per track on the local disk; the only code that writes one |
+//! | [`store`] | where finished files lie |
+//! | [`catalogue`] | which recordings there are |
+
+pub mod catalogue;
+pub mod error;
+pub mod recorder;
+mod render;
+pub mod source;
+pub mod spool;
+pub mod store;
+mod sys;
+
+pub use error::Error;
+pub use recorder::{Recorder, RecorderConfig};

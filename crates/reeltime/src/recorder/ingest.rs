@@ -1,0 +1,501 @@
+//! One session's way in, whatever its transport: a WebSocket connection holds an [`Ingest`], and so does a caller
+//! of the library.
+
+use std::sync::Arc;
+
+use reeltime_core::id::{RecordingId, SessionId, TrackId};
+use reeltime_core::log::{Counting, Event, LogHeader, PacketMeta, Purpose};
+use reeltime_core::media::Format;
+use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session};
+use reeltime_core::time::{Micros, UtcMicros};
+use reeltime_core::wire::v1::{ClientMessage, ServerMessage};
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedMutexGuard, watch};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::clock::Clock;
+use super::live::{Control, Core, LiveRecording, LiveSession};
+use super::{Recorder, Refusal};
+use crate::catalogue::{RecordingState, StateChange};
+use crate::spool::{Appended, LogClosed};
+
+/// What a source asks for.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// Whose recording it will be.
+    pub tenant: String,
+    /// The call; without one the session gets a recording of its own.
+    pub call: Option<String>,
+    /// The party whose media it is; made up where absent.
+    pub participant: Option<String>,
+    /// Codec, rate, channels.
+    pub format: Format,
+    /// How packets are placed.
+    pub counting: Counting,
+    /// The façade it came by.
+    pub purpose: Purpose,
+    /// The client is known to speak `reeltime.v1`.
+    pub speaks_v1: bool,
+}
+
+/// What a source is told about its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// The session.
+    pub session: SessionId,
+    /// The recording its track belongs to.
+    pub recording: RecordingId,
+    /// Its track.
+    pub track: TrackId,
+    /// The secret that resumes it.
+    pub resume_token: String,
+    /// Send on from this sample.
+    pub resume_at: u64,
+}
+
+/// Why a session cannot be opened or resumed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing new is taken now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The token opens no session, or one that is over.
+    #[error(
+        "the resume token is not valid: the session is over, or never was; connect without it to begin a new one"
+    )]
+    UnknownToken,
+    /// The names of call and participant are too long.
+    #[error("the names of call and participant are too long: keep each below 1,024 bytes")]
+    NameTooLong,
+    /// A newer connection took over while this one waited.
+    #[error("a newer connection has taken over this session")]
+    TakenOver,
+}
+
+/// What became of a binary message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is logged, or thrown away in a pause.
+    Counted,
+    /// It was dropped; the warning to send, the first time.
+    Dropped(Option<ServerMessage>),
+}
+
+/// What is asked of a session from outside its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A newer connection wants it.
+    TakenOver,
+    /// Its owner, or time, wants something of it.
+    Control(Control),
+}
+
+/// A session held by its connection. Dropping it is losing the connection.
+#[derive(Debug)]
+pub struct Ingest {
+    recorder: Recorder,
+    live: Arc<LiveSession>,
+    core: OwnedMutexGuard<Core>,
+    connections: watch::Receiver<u64>,
+    number: u64,
+    released: bool,
+}
+
+impl Recorder {
+    /// Opens a new session.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] while nothing new is taken; [`OpenError::NameTooLong`].
+    pub async fn open_session(&self, request: SessionRequest) -> Result<(Ingest, SessionInfo), OpenError> {
+        self.admit()?;
+        let name_fits = |name: &Option<String>| name.as_ref().is_none_or(|name| name.len() <= 1024);
+        if !name_fits(&request.call) || !name_fits(&request.participant) {
+            return Err(OpenError::NameTooLong);
+        }
+        let (recording, new) = self.join(&request);
+        let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let live = self.begin_session(&recording, request, hash_token(&token));
+        if new {
+            self.enter(&recording).await;
+        }
+        let ingest = self.hold(live).await?;
+        let info = ingest.info(token);
+        info!(session = %info.session, recording = %info.recording, "session opened");
+        Ok((ingest, info))
+    }
+
+    /// Goes on with a session whose connection was lost; the newest connection wins.
+    ///
+    /// # Errors
+    /// [`OpenError::UnknownToken`], [`OpenError::TakenOver`].
+    pub async fn resume_session(
+        &self,
+        tenant: &str,
+        token: &str,
+    ) -> Result<(Ingest, SessionInfo), OpenError> {
+        let live =
+            self.inner().registry.by_token(tenant, &hash_token(token)).ok_or(OpenError::UnknownToken)?;
+        let mut ingest = self.hold(live).await?;
+        ingest.core.session.reconnected();
+        let at = ingest.core.session.position();
+        if let Some(clock) = ingest.core.clock {
+            ingest.live.log.event(clock.at(self.inner().clock.now()), &Event::Reconnected { at });
+        }
+        info!(session = %ingest.live.id, at, "session resumed");
+        let info = ingest.info(token.to_owned());
+        Ok((ingest, info))
+    }
+
+    fn join(&self, request: &SessionRequest) -> (Arc<LiveRecording>, bool) {
+        self.inner().registry.join(&request.tenant, request.call.as_deref(), || {
+            let id = RecordingId(Uuid::now_v7());
+            let created = Clock::utc();
+            LiveRecording::new(
+                id,
+                request.tenant.clone(),
+                request.call.clone(),
+                request.purpose,
+                created,
+                None,
+            )
+        })
+    }
+
+    fn begin_session(
+        &self,
+        recording: &Arc<LiveRecording>,
+        request: SessionRequest,
+        token_hash: String,
+    ) -> Arc<LiveSession> {
+        let (session, track) = (SessionId(Uuid::now_v7()), TrackId(Uuid::now_v7()));
+        let header = LogHeader {
+            tenant: request.tenant,
+            recording: recording.id,
+            call: request.call,
+            session,
+            track,
+            participant: request.participant.unwrap_or_else(|| made_up_participant(session)),
+            format: request.format,
+            // Both are set when the first packet arrives.
+            epoch: UtcMicros::default(),
+            opened: Micros::default(),
+            number: 0,
+            continues: None,
+            resume_token_sha256: request.speaks_v1.then(|| token_hash.clone()),
+            counting: request.counting,
+            purpose: request.purpose,
+        };
+        let log = self.inner().spool.create(header);
+        recording.add_track(Arc::clone(&log));
+        let core = Session::new(request.format, 0, false, request.speaks_v1);
+        let now = self.inner().clock.now();
+        let live = LiveSession::new(session, Arc::clone(recording), log, Some(token_hash), core, now);
+        let live = Arc::new(live);
+        self.inner().registry.add_session(&live);
+        live
+    }
+
+    /// Takes the session's core from whoever holds it.
+    async fn hold(&self, live: Arc<LiveSession>) -> Result<Ingest, OpenError> {
+        let mut number = 0;
+        live.connections.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        let core = Arc::clone(&live.core).lock_owned().await;
+        if live.has_ended() {
+            return Err(OpenError::UnknownToken);
+        }
+        if *live.connections.borrow() != number {
+            return Err(OpenError::TakenOver);
+        }
+        live.connect(self.inner().clock.now());
+        let connections = live.connections.subscribe();
+        Ok(Ingest { recorder: self.clone(), live, core, connections, number, released: false })
+    }
+
+    /// Ends a session: its log is closed and synced, and its recording too where nothing else feeds it. Gives the
+    /// session's last position. Ending twice is the same as once.
+    pub(crate) async fn end_session(&self, live: &Arc<LiveSession>, reason: &str) -> u64 {
+        if live.end() {
+            let now = self.inner().clock.now();
+            let at = live.recording.clock().map_or(Micros::default(), |clock| clock.at(now));
+            if !live.log.close(at, reason).await {
+                warn!(session = %live.id, "the log could not be closed; it will be recovered at the next start");
+            }
+            info!(session = %live.id, reason, samples = live.log.samples(), "session ended");
+            self.inner().registry.remove_session(live);
+            live.recording.session_closed(now);
+            self.end_recordings();
+        }
+        live.log.samples()
+    }
+
+    pub(crate) async fn control_session(&self, live: &Arc<LiveSession>, control: Control) {
+        // Nobody is connected: apply it here. Otherwise the connection does.
+        if let Ok(mut core) = Arc::clone(&live.core).try_lock_owned() {
+            match control {
+                Control::Stop | Control::Idle => {
+                    drop(core);
+                    self.end_session(live, control.reason()).await;
+                }
+                Control::Pause | Control::Resume => core.apply(live, self.inner().clock.now(), control),
+            }
+        } else {
+            let _ = live.control.send(control);
+        }
+    }
+}
+
+impl Core {
+    fn apply(&mut self, live: &LiveSession, now: Micros, control: Control) {
+        let reply = match control {
+            Control::Pause => self.session.pause(Some("by request".to_owned())),
+            Control::Resume => self.session.resume(),
+            Control::Stop | Control::Idle => Reply::Nothing,
+        };
+        if let Reply::Log(events) = reply {
+            self.log(live, now, &events);
+        }
+    }
+
+    fn log(&mut self, live: &LiveSession, now: Micros, events: &[Event]) {
+        // Before the first packet there is no clock to place an event on, except where a pause is the first.
+        let clock = *self.clock.get_or_insert_with(|| start_clock(live, now));
+        for event in events {
+            live.log.event(clock.at(now), event);
+        }
+    }
+}
+
+/// The recording's clock, begun where this is its first packet.
+fn start_clock(live: &LiveSession, now: Micros) -> super::clock::RecordingClock {
+    let (clock, _) = live.recording.clock_from(now, Clock::utc());
+    live.log.start_clock(clock.epoch, clock.at(now));
+    clock
+}
+
+impl Ingest {
+    fn info(&self, resume_token: String) -> SessionInfo {
+        SessionInfo {
+            session: self.live.id,
+            recording: self.live.recording.id,
+            track: self.live.log.id(),
+            resume_token,
+            resume_at: self.core.session.position(),
+        }
+    }
+
+    /// The session.
+    pub fn session_id(&self) -> SessionId {
+        self.live.id
+    }
+
+    /// The next sample's position: all that was taken so far.
+    pub fn position(&self) -> u64 {
+        self.core.session.position()
+    }
+
+    /// What was dropped.
+    pub fn oddities(&self) -> Oddities {
+        self.core.session.oddities()
+    }
+
+    /// Codec, rate and channels.
+    pub fn format(&self) -> Format {
+        self.core.session.format()
+    }
+
+    /// Follows the position before which everything is synced to the disk.
+    pub fn synced(&self) -> watch::Receiver<u64> {
+        self.live.log.synced()
+    }
+
+    /// Takes one binary message that has just arrived. Waits only while the disk is slower than the source.
+    ///
+    /// Not cancel safe: part of a long message may have been taken.
+    ///
+    /// # Errors
+    /// [`LogClosed`] where the session has ended.
+    pub async fn audio(&mut self, message: &[u8]) -> Result<Taken, LogClosed> {
+        let now = self.recorder.inner().clock.now();
+        self.live.hear(now);
+        if message.is_empty() {
+            return self.piece(now, message).await;
+        }
+        for piece in self.core.session.pieces(message) {
+            let taken = self.piece(now, piece).await?;
+            if taken != Taken::Counted {
+                return Ok(taken);
+            }
+        }
+        Ok(Taken::Counted)
+    }
+
+    async fn piece(&mut self, now: Micros, payload: &[u8]) -> Result<Taken, LogClosed> {
+        match self.core.session.audio(payload) {
+            Audio::Record { timestamp, samples } => self.append(now, timestamp, samples, payload).await,
+            Audio::Paused => {
+                let beat = self.core.session.pause_beat();
+                let event = self.core.session.paused_so_far(beat);
+                self.core.log(&self.live, now, event.as_slice());
+                Ok(Taken::Counted)
+            }
+            Audio::Malformed => {
+                metrics::counter!("reeltime_dropped_frames_total").increment(1);
+                debug!(session = %self.live.id, bytes = payload.len(), "malformed frame dropped");
+                Ok(Taken::Dropped(self.core.session.warning(Oddity::Frame)))
+            }
+        }
+    }
+
+    async fn append(
+        &mut self,
+        now: Micros,
+        timestamp: u64,
+        samples: u64,
+        payload: &[u8],
+    ) -> Result<Taken, LogClosed> {
+        let clock = match self.core.clock {
+            Some(clock) => clock,
+            None => self.begin(now),
+        };
+        let meta = PacketMeta { arrival: clock.at(now), timestamp, sequence: None };
+        match self.live.log.append(meta, samples, payload).await? {
+            Appended::Logged => Ok(Taken::Counted),
+            Appended::Dropped => {
+                metrics::counter!("reeltime_overflow_samples_total").increment(samples);
+                Ok(Taken::Dropped(self.core.session.warning(Oddity::Overflow)))
+            }
+        }
+    }
+
+    /// The first packet: the recording's clock runs from here, if no other track has begun it.
+    fn begin(&mut self, now: Micros) -> super::clock::RecordingClock {
+        let starting = self.live.recording.state() == RecordingState::Starting;
+        let clock = start_clock(&self.live, now);
+        self.core.clock = Some(clock);
+        if starting {
+            self.recorder.note_active(&self.live.recording, clock.epoch);
+        }
+        clock
+    }
+
+    /// Takes one text message; the warning to send, if any. `true`: it was a stop.
+    pub fn text(&mut self, message: ClientMessage) -> (Option<ServerMessage>, bool) {
+        let now = self.recorder.inner().clock.now();
+        self.live.hear(now);
+        match self.core.session.text(message) {
+            Reply::Log(events) => {
+                self.core.log(&self.live, now, &events);
+                (None, false)
+            }
+            Reply::Nothing => (None, false),
+            Reply::Ignored(oddity) => (self.core.session.warning(oddity), false),
+            Reply::Stop => (None, true),
+        }
+    }
+
+    /// A sign of life that is no message (a pong): counts while the session is paused.
+    pub fn alive(&self) {
+        if self.core.session.is_paused() {
+            self.live.hear(self.recorder.inner().clock.now());
+        }
+    }
+
+    /// Waits for what is asked of this session from outside; a pause or its end is applied here.
+    ///
+    /// Cancel safe.
+    pub async fn asked(&mut self) -> Asked {
+        let number = self.number;
+        let control = tokio::select! {
+            // The sender lives in the session that this holds.
+            _ = self.connections.wait_for(|&count| count != number) => return Asked::TakenOver,
+            control = self.core.control.recv() => control,
+        };
+        let Some(control) = control else { return std::future::pending().await };
+        let now = self.recorder.inner().clock.now();
+        self.core.apply(&self.live, now, control);
+        Asked::Control(control)
+    }
+
+    /// Ends the session; gives its last position once all of it is synced.
+    pub async fn stop(mut self, reason: &str) -> u64 {
+        let now = self.recorder.inner().clock.now();
+        if let Some(event) = self.core.session.paused_so_far(0) {
+            self.core.log(&self.live, now, &[event]);
+        }
+        self.released = true;
+        let (recorder, live) = (self.recorder.clone(), Arc::clone(&self.live));
+        drop(self);
+        recorder.end_session(&live, reason).await
+    }
+
+    /// The connection is gone; `code` is its close code, where there was one. The session ends, or waits for its
+    /// client to come back.
+    pub async fn lost(mut self, code: Option<u16>) {
+        if self.core.session.waits_after(code) {
+            self.detach();
+        } else {
+            self.stop("closed").await;
+        }
+    }
+
+    /// Leaves at a drain: everything is flushed and synced, and the session can be resumed after the next start.
+    /// A session whose client does not know how is ended. Gives the position that is safe.
+    pub async fn leave(mut self) -> u64 {
+        if !self.core.session.speaks_v1() {
+            return self.stop("drain").await;
+        }
+        let now = self.recorder.inner().clock.now();
+        if let Some(event) = self.core.session.paused_so_far(0) {
+            self.core.log(&self.live, now, &[event]);
+        }
+        self.live.log.sync().await;
+        let safe = *self.live.log.synced().borrow();
+        self.detach();
+        safe
+    }
+
+    fn detach(&mut self) {
+        self.released = true;
+        if *self.live.connections.borrow() == self.number {
+            self.live.disconnect(self.recorder.inner().clock.now());
+        }
+        info!(session = %self.live.id, position = self.core.session.position(), "connection lost");
+    }
+}
+
+impl Drop for Ingest {
+    /// A task that was cancelled or panicked: as a lost connection, but nothing can be awaited here.
+    fn drop(&mut self) {
+        if !self.released {
+            self.detach();
+        }
+    }
+}
+
+impl Recorder {
+    /// Says in the catalogue that media arrives; nobody waits for it.
+    fn note_active(&self, recording: &LiveRecording, at: UtcMicros) {
+        let (recorder, tenant, id) = (self.clone(), recording.tenant.clone(), recording.id);
+        tokio::spawn(async move {
+            let change = StateChange { state: RecordingState::Active, at, reason: None };
+            if let Err(error) = recorder.inner().catalogue.change_state(&tenant, id, &change).await {
+                debug!(recording = %id, %error, "the catalogue will learn later that this recording is active");
+            }
+        });
+    }
+}
+
+fn made_up_participant(session: SessionId) -> String {
+    let text = session.0.simple().to_string();
+    format!("speaker-{}", &text[text.len() - 8..])
+}
+
+/// Tokens are random, so a plain hash is enough to keep them out of files.
+pub(crate) fn hash_token(token: &str) -> String {
+    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

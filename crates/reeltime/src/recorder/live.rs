@@ -1,0 +1,242 @@
+//! What is being recorded now: recordings, and the sessions that feed them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reeltime_core::id::{RecordingId, SessionId};
+use reeltime_core::log::Purpose;
+use reeltime_core::session::{Presence, Session};
+use reeltime_core::time::{Micros, UtcMicros};
+use tokio::sync::{mpsc, watch};
+
+use super::clock::RecordingClock;
+use crate::catalogue::RecordingState;
+use crate::spool::TrackLog;
+
+/// A recording that is not yet published.
+#[derive(Debug)]
+pub(crate) struct LiveRecording {
+    pub(crate) id: RecordingId,
+    pub(crate) tenant: String,
+    /// The call as its source named it.
+    pub(crate) call: Option<String>,
+    pub(crate) purpose: Purpose,
+    pub(crate) created: UtcMicros,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clock: Option<RecordingClock>,
+    tracks: Vec<Arc<TrackLog>>,
+    open_sessions: usize,
+    /// Process time since which no session is open.
+    empty_since: Option<Micros>,
+    state: RecordingState,
+    /// Its owner deleted it: nothing of it is to be published.
+    deleted: bool,
+}
+
+impl LiveRecording {
+    pub(crate) fn new(
+        id: RecordingId,
+        tenant: String,
+        call: Option<String>,
+        purpose: Purpose,
+        created: UtcMicros,
+        clock: Option<RecordingClock>,
+    ) -> Self {
+        let state = if clock.is_some() { RecordingState::Active } else { RecordingState::Starting };
+        let inner =
+            Inner { clock, tracks: Vec::new(), open_sessions: 0, empty_since: None, state, deleted: false };
+        Self { id, tenant, call, purpose, created, inner: Mutex::new(inner) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name under which its call is listed: the source's, or the recording's own id.
+    pub(crate) fn call_name(&self) -> String {
+        self.call.clone().unwrap_or_else(|| self.id.to_string())
+    }
+
+    /// The recording's clock, which begins with the first call of this. `true` where this was it.
+    pub(crate) fn clock_from(&self, now: Micros, utc: UtcMicros) -> (RecordingClock, bool) {
+        let mut inner = self.lock();
+        let first = inner.clock.is_none();
+        if first {
+            inner.state = RecordingState::Active;
+        }
+        (*inner.clock.get_or_insert_with(|| RecordingClock::begin(now, utc)), first)
+    }
+
+    /// The recording's clock, once it runs.
+    pub(crate) fn clock(&self) -> Option<RecordingClock> {
+        self.lock().clock
+    }
+
+    pub(crate) fn add_track(&self, log: Arc<TrackLog>) {
+        self.lock().tracks.push(log);
+    }
+
+    pub(crate) fn tracks(&self) -> Vec<Arc<TrackLog>> {
+        self.lock().tracks.clone()
+    }
+
+    pub(crate) fn session_opened(&self) {
+        let mut inner = self.lock();
+        inner.open_sessions += 1;
+        inner.empty_since = None;
+    }
+
+    /// Counts a session out; what is left.
+    pub(crate) fn session_closed(&self, now: Micros) {
+        let mut inner = self.lock();
+        inner.open_sessions = inner.open_sessions.saturating_sub(1);
+        if inner.open_sessions == 0 {
+            inner.empty_since = Some(now);
+        }
+    }
+
+    /// Nobody feeds it from `now` on, unless a session opens.
+    pub(crate) fn mark_empty(&self, now: Micros) {
+        let mut inner = self.lock();
+        if inner.open_sessions == 0 {
+            inner.empty_since.get_or_insert(now);
+        }
+    }
+
+    /// Ends it where it has been without a session for `linger`; true for the one caller that did.
+    pub(crate) fn end_if_empty(&self, now: Micros, linger: std::time::Duration) -> bool {
+        let mut inner = self.lock();
+        let over = inner.empty_since.is_some_and(|since| now.since(since) >= linger);
+        let live = !matches!(inner.state, RecordingState::Ending);
+        if over && live {
+            inner.state = RecordingState::Ending;
+        }
+        over && live
+    }
+
+    pub(crate) fn state(&self) -> RecordingState {
+        self.lock().state
+    }
+
+    pub(crate) fn delete(&self) {
+        self.lock().deleted = true;
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.lock().deleted
+    }
+}
+
+/// What a recording's owner asks of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Record nothing until further notice.
+    Pause,
+    /// Record again.
+    Resume,
+    /// End.
+    Stop,
+    /// End, since nothing was heard for too long.
+    Idle,
+}
+
+impl Control {
+    /// Why a session ended by this, in a word.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+            Self::Stop => "stopped",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A session: connected, or waiting for its client to come back.
+#[derive(Debug)]
+pub(crate) struct LiveSession {
+    pub(crate) id: SessionId,
+    pub(crate) recording: Arc<LiveRecording>,
+    pub(crate) log: Arc<TrackLog>,
+    pub(crate) token_hash: Option<String>,
+    /// Held by the connection for as long as it lives.
+    pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
+    pub(crate) control: mpsc::UnboundedSender<Control>,
+    /// Counts connections: a newer one takes over.
+    pub(crate) connections: watch::Sender<u64>,
+    heard: AtomicU64,
+    lost: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// What the connection alone may touch.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) session: Session,
+    pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    /// The recording's clock, once this session has begun to log.
+    pub(crate) clock: Option<RecordingClock>,
+}
+
+const CONNECTED: u64 = u64::MAX;
+
+impl LiveSession {
+    pub(crate) fn new(
+        id: SessionId,
+        recording: Arc<LiveRecording>,
+        log: Arc<TrackLog>,
+        token_hash: Option<String>,
+        session: Session,
+        now: Micros,
+    ) -> Self {
+        let (control, inbox) = mpsc::unbounded_channel();
+        let clock = recording.clock().filter(|_| !log.is_empty());
+        let core = Core { session, control: inbox, clock };
+        Self {
+            id,
+            recording,
+            log,
+            token_hash,
+            core: Arc::new(tokio::sync::Mutex::new(core)),
+            control,
+            connections: watch::Sender::new(0),
+            heard: AtomicU64::new(now.0),
+            lost: AtomicU64::new(CONNECTED),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn presence(&self) -> Presence {
+        let lost = self.lost.load(Ordering::Relaxed);
+        Presence {
+            heard: Micros(self.heard.load(Ordering::Relaxed)),
+            lost: (lost != CONNECTED).then_some(Micros(lost)),
+        }
+    }
+
+    pub(crate) fn hear(&self, now: Micros) {
+        self.heard.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connect(&self, now: Micros) {
+        self.hear(now);
+        self.lost.store(CONNECTED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn disconnect(&self, now: Micros) {
+        self.lost.store(now.0, Ordering::Relaxed);
+    }
+
+    /// True for the one caller that ends it.
+    pub(crate) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}

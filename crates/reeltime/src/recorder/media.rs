@@ -1,0 +1,236 @@
+//! A recording's sound as a stream of bytes: from the store once it is published, from the spool before.
+
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use reeltime_core::id::RecordingId;
+use reeltime_core::keys::ObjectKey;
+use reeltime_core::log::Purpose;
+use reeltime_core::manifest::Manifest;
+use reeltime_core::media::{Codec, Format};
+use reeltime_core::render::{Gaps, Output, RenderError, Samples, Sizes, TrackRenderer};
+
+use super::live::LiveRecording;
+use super::publish::{extension, master};
+use super::{Recorder, decode};
+use crate::error::Error;
+use crate::render::{Job, render};
+use crate::spool::Chain;
+use crate::store::ByteStream;
+
+/// A container to serve. More come with the renderer's encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaFormat {
+    /// WAV.
+    Wav,
+    /// Ogg, from Opus as received.
+    Ogg,
+}
+
+impl FromStr for MediaFormat {
+    type Err = MediaError;
+    fn from_str(text: &str) -> Result<Self, MediaError> {
+        match text {
+            "wav" => Ok(Self::Wav),
+            "ogg" => Ok(Self::Ogg),
+            _ => Err(MediaError::UnknownFormat(text.chars().take(32).collect())),
+        }
+    }
+}
+
+/// Which sound of a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The container; by default the one that holds the track as received.
+    pub format: Option<MediaFormat>,
+    /// Whose; needed where there are several.
+    pub participant: Option<String>,
+    /// G.711 as 16 bit linear.
+    pub decode: bool,
+}
+
+/// Why a sound cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// The tenant has no such recording.
+    #[error("Recording not found")]
+    NotFound,
+    /// Nothing was recorded, or nothing yet.
+    #[error("nothing is recorded yet")]
+    Empty,
+    /// Several participants and none named, or one that is not there.
+    #[error("name one participant with ?participant=…; this recording has {}", .known.join(", "))]
+    Participant {
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// A container that does not exist here.
+    #[error("the format {0} is not available: ask for wav or ogg")]
+    UnknownFormat(String),
+    /// One that does not fit the track.
+    #[error(transparent)]
+    Format(#[from] RenderError),
+    /// Something failed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// A sound, ready to be read.
+#[derive(Debug)]
+pub struct Media {
+    /// Its media type.
+    pub mime: &'static str,
+    /// The file name's extension.
+    pub extension: &'static str,
+    /// Its length in bytes: of a live one, as of now; unknown where only rendering tells.
+    pub len: Option<u64>,
+    /// Nothing will change any more.
+    pub complete: bool,
+    /// An entity tag, once complete.
+    pub etag: Option<String>,
+    recorder: Recorder,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Object {
+        key: ObjectKey,
+    },
+    /// A G.711 master in the store, to be decoded.
+    Decode {
+        key: ObjectKey,
+        format: Format,
+        samples: u64,
+    },
+    /// Still in the spool: opened here, so that a publication meanwhile takes nothing away.
+    Spool(Box<Job>),
+}
+
+impl Recorder {
+    /// Finds the sound that `selection` asks for.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn media(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+        selection: &Selection,
+    ) -> Result<Media, MediaError> {
+        if let Some(live) = self.live(tenant, id) {
+            match self.live_media(&live, selection).await {
+                // Published meanwhile: the catalogue has it now.
+                Err(MediaError::Failed(_)) if self.live(tenant, id).is_none() => {}
+                found => return found,
+            }
+        }
+        let row =
+            self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?.ok_or(MediaError::NotFound)?;
+        let manifest: Option<Manifest> =
+            row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
+        let track = choose(&tracks, selection, |track| &track.participant)?;
+        let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+        let output = wanted(track.format, selection)?;
+        let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
+        let decoded = matches!(output, Output::Wav { samples: Samples::Linear { .. }, .. });
+        let (samples, format) = (track.layout.samples, track.format);
+        let len = if decoded { decode::wav_len(format, samples) } else { object.bytes };
+        let source = if decoded { Source::Decode { key, format, samples } } else { Source::Object { key } };
+        Ok(Media {
+            mime: output.mime(),
+            extension: extension(&output),
+            len: Some(len),
+            complete: true,
+            etag: Some(format!("\"{}-{len}\"", track.id)),
+            recorder: self.clone(),
+            source,
+        })
+    }
+
+    async fn live_media(&self, live: &LiveRecording, selection: &Selection) -> Result<Media, MediaError> {
+        let tracks = self.inner_settled(live).await?;
+        let track = choose(&tracks, selection, |track| &track.header.participant)?;
+        let output = match live.purpose {
+            Purpose::Transcribe { .. } => master(track),
+            Purpose::Plain => wanted(track.header.format, selection)?,
+        };
+        let (format, counting) = (track.header.format, track.header.counting);
+        let len = TrackRenderer::new(format, counting, &track.layout, output)?.wav_len();
+        let chain = Chain::find(&**self.inner().spool.disk(), track.log.id()).map_err(Error::from)?;
+        let layout = track.layout.clone();
+        let job = Job { chain: Arc::new(chain), format, counting, layout, output, range: None };
+        Ok(Media {
+            mime: output.mime(),
+            extension: extension(&output),
+            len,
+            complete: false,
+            etag: None,
+            recorder: self.clone(),
+            source: Source::Spool(Box::new(job)),
+        })
+    }
+}
+
+fn is_chosen(participant: &str, selection: &Selection) -> bool {
+    selection.participant.as_deref().is_none_or(|wanted| wanted == participant)
+}
+
+/// The one track that is meant.
+fn choose<'a, T>(
+    tracks: &'a [T],
+    selection: &Selection,
+    name: impl Fn(&T) -> &String,
+) -> Result<&'a T, MediaError> {
+    let mut chosen = tracks.iter().filter(|track| is_chosen(name(track), selection));
+    match (tracks.is_empty(), chosen.next(), chosen.next()) {
+        (true, _, _) => Err(MediaError::Empty),
+        (_, Some(one), None) => Ok(one),
+        _ => Err(MediaError::Participant { known: tracks.iter().map(|track| name(track).clone()).collect() }),
+    }
+}
+
+/// The output that is asked for, where the track can give it.
+fn wanted(format: Format, selection: &Selection) -> Result<Output, MediaError> {
+    let samples = if selection.decode && format.codec != Codec::S16le {
+        Samples::Linear { gain: 1.0 }
+    } else {
+        Samples::AsReceived
+    };
+    let output = match (selection.format, format.codec) {
+        (None, codec) if !selection.decode => Output::as_received(codec),
+        (Some(MediaFormat::Ogg), _) | (None, Codec::Opus) => Output::Ogg { gaps: Gaps::Fill, serial: 1 },
+        (Some(MediaFormat::Wav) | None, _) => Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact },
+    };
+    let none = reeltime_core::timeline::Layout::default();
+    TrackRenderer::new(format, reeltime_core::timeline::Counting::Samples, &none, output)?;
+    Ok(output)
+}
+
+impl Media {
+    /// Reads all of it, or the bytes of `range`.
+    ///
+    /// # Errors
+    /// Where the store does not have it.
+    pub async fn read(&self, range: Option<Range<u64>>) -> Result<ByteStream, Error> {
+        match &self.source {
+            Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
+            Source::Decode { key, format, samples } => {
+                decode::decoded(&self.recorder, key, *format, *samples, range).await
+            }
+            Source::Spool(job) => Ok(render(Job { range, ..(**job).clone() })),
+        }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("output", &self.output)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+//! The recorder: sessions in, recordings out. This is the library's front door.
+//!
+//! ```text
+//! Recorder::open ─▶ recover what an earlier process left
+//!      │
+//!      ├─ open_session / resume_session ─▶ Ingest ──audio, text──▶ the track's log
+//!      ├─ sweep (each 250 ms): idle sessions, clients that did not return, recordings without sessions
+//!      └─ publish: layouts ─▶ render ─▶ store ─▶ catalogue ─▶ release the logs
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reeltime_core::id::RecordingId;
+use reeltime_core::keys::KeyTemplate;
+use reeltime_core::session::Patience;
+use tokio::sync::{Notify, watch};
+use tracing::{error, info, warn};
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::error::Error;
+use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
+use crate::store::Store;
+
+mod clock;
+mod decode;
+mod ingest;
+mod live;
+mod media;
+mod publish;
+mod registry;
+mod resurrect;
+mod sweep;
+mod view;
+
+pub use ingest::{Asked, Ingest, OpenError, SessionInfo, SessionRequest, Taken};
+pub use live::Control;
+pub use media::{Media, MediaError, MediaFormat, Selection};
+pub use view::{Page, RecordingView, TrackView};
+
+pub(crate) use clock::Clock;
+use registry::Registry;
+
+/// What a recorder is told. [`RecorderConfig::new`] has the defaults.
+#[derive(Clone, Debug)]
+pub struct RecorderConfig {
+    /// The data folder: spool, lock.
+    pub data_dir: PathBuf,
+    /// The spool's settings.
+    pub spool: SpoolConfig,
+    /// How long a client that lost its connection may take to come back, and how long one may be silent.
+    pub patience: Patience,
+    /// How long a call without a session waits for another before its recording ends.
+    pub call_linger: Duration,
+    /// Where a recording's files lie in the store.
+    pub key_template: KeyTemplate,
+    /// Where those of the transcribe socket lie: below the store's `transcribe` mount.
+    pub transcribe_template: KeyTemplate,
+    /// Recordings published at the same time.
+    pub publishers: usize,
+}
+
+/// Where files lie unless a template says otherwise.
+pub const DEFAULT_KEY_TEMPLATE: &str = "recordings/{yyyy}/{mm}/{dd}/{recording}/{participant}-{track}.{ext}";
+/// The prefix of keys that the transcribe socket's own folder holds.
+pub const TRANSCRIBE_MOUNT: &str = "transcribe";
+
+impl RecorderConfig {
+    /// The defaults, for a data folder.
+    ///
+    /// # Panics
+    /// Never: the default templates are tested.
+    #[expect(clippy::unwrap_used, reason = "the two texts are constants, and a test parses them")]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            spool: SpoolConfig::default(),
+            patience: Patience { idle: Duration::from_secs(60), resume_window: Duration::from_secs(30) },
+            call_linger: Duration::from_secs(2),
+            key_template: DEFAULT_KEY_TEMPLATE.parse().unwrap(),
+            transcribe_template: "transcribe/session_{session}_{unix}.{ext}".parse().unwrap(),
+            publishers: 2,
+        }
+    }
+}
+
+/// Records sessions and serves recordings. Cheap to clone; all clones are one recorder.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) config: RecorderConfig,
+    pub(crate) clock: Clock,
+    pub(crate) spool: Spool,
+    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Registry,
+    pub(crate) publishing: Arc<tokio::sync::Semaphore>,
+    /// Told whenever a recording has left the registry.
+    pub(crate) settled: Notify,
+    pub(crate) quiet: crate::source::low_water::Marks,
+    draining: AtomicBool,
+    /// Connections leave when this turns true.
+    leave: watch::Sender<bool>,
+    _lock: FolderLock,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("data_dir", &self.config.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// Why no new session is taken now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The recorder is going down.
+    #[error("the recorder is shutting down: connect again in a moment")]
+    Draining,
+    /// The disk is full, or the spool's budget is spent.
+    #[error(transparent)]
+    NoRoom(#[from] spool::NoRoom),
+}
+
+/// Whether the recorder can record, and how much room it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// What stands against it; empty when ready.
+    pub refusal: Option<Refusal>,
+    /// The spool's figures.
+    pub usage: Usage,
+    /// Sessions now.
+    pub sessions: usize,
+    /// Recordings not yet published.
+    pub recordings: usize,
+    /// Bytes a second that live sessions log at most: what the room is divided by.
+    pub bytes_per_second: u64,
+}
+
+impl Recorder {
+    /// Takes the data folder, recovers what lies in its spool, and starts.
+    ///
+    /// # Errors
+    /// Where the folder is in use or cannot be written; where the spool cannot be listed.
+    pub async fn open(
+        config: RecorderConfig,
+        catalogue: Arc<dyn Catalogue>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        let lock = FolderLock::take(&config.data_dir)?;
+        let folder = spool::folder(&config.data_dir).map_err(Error::Spool)?;
+        let disk = Arc::new(LocalDisk::open(&folder).map_err(Error::Spool)?);
+        let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
+        let recorder = Self(Arc::new(Inner {
+            clock: Clock::start(),
+            spool,
+            catalogue,
+            store,
+            registry: Registry::default(),
+            publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
+            settled: Notify::new(),
+            quiet: crate::source::low_water::Marks::default(),
+            draining: AtomicBool::new(false),
+            leave: watch::Sender::new(false),
+            config,
+            _lock: lock,
+        }));
+        recorder.resurrect().await?;
+        tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        Ok(recorder)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Whether a new session would be taken now.
+    ///
+    /// # Errors
+    /// [`Refusal`], with what stands against it.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        if self.0.draining.load(Ordering::Acquire) {
+            return Err(Refusal::Draining);
+        }
+        Ok(self.0.spool.admit()?)
+    }
+
+    /// Whether it can record, and its figures.
+    pub fn readiness(&self) -> Readiness {
+        let (recordings, sessions, bytes_per_second) = self.0.registry.figures();
+        Readiness {
+            refusal: self.admit().err(),
+            usage: self.0.spool.usage(),
+            sessions,
+            recordings,
+            bytes_per_second,
+        }
+    }
+
+    /// Turns true when connections are to leave.
+    pub fn leaving(&self) -> watch::Receiver<bool> {
+        self.0.leave.subscribe()
+    }
+
+    /// Refuses new sessions, waits up to `timeout` for the live ones to end, then has the rest leave: everything
+    /// received is synced, and a client that knows the protocol may resume at the next start. Last, what has
+    /// ended gets a moment to be published; what does not make it is published after the next start.
+    pub async fn drain(&self, timeout: Duration) {
+        self.0.draining.store(true, Ordering::Release);
+        let deadline = tokio::time::Instant::now() + timeout;
+        info!(sessions = self.0.registry.sessions().len(), "draining");
+        while tokio::time::Instant::now() < deadline && self.0.registry.has_connected_sessions() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.0.leave.send_replace(true);
+        let leaving = tokio::time::timeout(Duration::from_millis(700), self.all_left());
+        if leaving.await.is_err() {
+            warn!("some connections did not leave in time; what they sent is in the spool");
+        }
+        let last = tokio::time::timeout(Duration::from_millis(200), self.published());
+        let _ = last.await;
+        self.0.catalogue.close().await;
+    }
+
+    async fn all_left(&self) {
+        while self.0.registry.has_connected_sessions() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until every recording that has ended is published.
+    pub async fn published(&self) {
+        loop {
+            let settled = self.0.settled.notified();
+            if !self.0.registry.has_ending() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Pauses, resumes or stops every session of a recording. False where it is not being recorded.
+    pub async fn control(&self, tenant: &str, id: RecordingId, control: Control) -> bool {
+        let sessions = self.0.registry.sessions_of(tenant, id);
+        for session in &sessions {
+            self.control_session(session, control).await;
+        }
+        !sessions.is_empty()
+    }
+
+    /// Deletes a recording, with all its bytes; one that is still recorded is stopped first. Deleting what is not
+    /// there is a success.
+    ///
+    /// # Errors
+    /// Where the catalogue or the store cannot be written; then the call can be repeated.
+    pub async fn delete(&self, tenant: &str, id: RecordingId) -> Result<(), Error> {
+        if let Some(recording) = self.0.registry.recording(tenant, id) {
+            recording.delete();
+            self.control(tenant, id, Control::Stop).await;
+        }
+        let Some(removed) = self.0.catalogue.delete(tenant, id).await? else { return Ok(()) };
+        for key in removed.keys() {
+            self.0.store.delete(key).await?;
+            self.0.catalogue.forget(tenant, key).await?;
+        }
+        info!(recording = %id, "deleted");
+        Ok(())
+    }
+
+    /// Enters a recording in the catalogue. A catalogue that is away does not keep anyone from recording: it is
+    /// entered again when the recording is published.
+    pub(crate) async fn enter(&self, recording: &live::LiveRecording) {
+        match self.0.catalogue.begin(&publish::new_recording(recording)).await {
+            Ok(()) => {}
+            Err(CatalogueError::Deleted { .. }) => recording.delete(),
+            Err(error) => {
+                error!(recording = %recording.id, %error, "cannot enter the recording in the catalogue yet");
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! From logs to files in the store: stage → render → put → publish → release.
+//!
+//! A crash anywhere leaves the logs, so the next start does it again; a failure anywhere is tried again until it
+//! works. The logs are released with the catalogue's proof and in no other way.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeltime_core::id::TrackId;
+use reeltime_core::keys::{KeyFields, ObjectKey};
+use reeltime_core::log::{LogHeader, Purpose, Record};
+use reeltime_core::manifest;
+use reeltime_core::render::{Gaps, Output, Samples, Sizes};
+use reeltime_core::timeline::{Layout, Survey};
+use tracing::{error, info, warn};
+
+use super::Recorder;
+use super::clock::Clock;
+use super::live::LiveRecording;
+use crate::catalogue::{
+    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, Page, Publication, RecordingState,
+    StateChange, StoredObject, stage_unique,
+};
+use crate::error::Error;
+use crate::render::{Job, render};
+use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
+use crate::store::{ByteStream, StoreError};
+
+/// A track with everything that its file is made from.
+pub(super) struct Settled {
+    pub(super) log: Arc<TrackLog>,
+    pub(super) header: LogHeader,
+    pub(super) layout: Layout,
+}
+
+impl Recorder {
+    /// Publishes a recording that has ended, trying again until it works.
+    pub(super) async fn publish(&self, recording: Arc<LiveRecording>) {
+        let Ok(_turn) = Arc::clone(&self.inner().publishing).acquire_owned().await else { return };
+        let mut wait = Duration::from_millis(250);
+        metrics::counter!("recording_jobs_enqueued_total").increment(1);
+        loop {
+            match self.try_publish(&recording).await {
+                Ok(()) => break,
+                Err(error) => {
+                    metrics::counter!("recording_jobs_failed_total").increment(1);
+                    error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(30));
+        }
+        metrics::counter!("recording_jobs_success_total").increment(1);
+        self.inner().registry.remove_recording(recording.id);
+        self.inner().settled.notify_waiters();
+    }
+
+    async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
+        match self.inner().catalogue.begin(&new_recording(recording)).await {
+            Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
+            begun => begun?,
+        }
+        let tracks = self.settled(recording).await?;
+        if recording.is_deleted() {
+            return self.discard(recording).await;
+        }
+        let publication = self.store_tracks(recording, &tracks).await?;
+        let state = publication.state;
+        let proof = match self.inner().catalogue.publish(&publication).await {
+            Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
+            proof => proof?,
+        };
+        for log in recording.tracks() {
+            self.inner().spool.release(log.id(), &proof).map_err(Error::Spool)?;
+        }
+        let seconds = publication.duration.0 as f64 / 1e6;
+        info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
+        Ok(())
+    }
+
+    /// Its owner deleted it: nothing of it may stay.
+    async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
+        if let Some(removed) = self.inner().catalogue.delete(&recording.tenant, recording.id).await? {
+            for key in removed.keys() {
+                self.inner().store.delete(key).await?;
+                self.inner().catalogue.forget(&recording.tenant, key).await?;
+            }
+        }
+        for log in recording.tracks() {
+            self.inner().spool.discard(log.id()).map_err(Error::Spool)?;
+        }
+        Ok(())
+    }
+
+    /// The recording's tracks that hold anything, with their timelines.
+    pub(super) async fn settled(&self, recording: &LiveRecording) -> Result<Vec<Settled>, Error> {
+        let mut tracks = Vec::new();
+        for log in recording.tracks() {
+            if log.is_empty() {
+                continue;
+            }
+            let header = log.header();
+            let layout = match log.layout() {
+                Some(layout) => layout,
+                None => survey(self.inner().spool.disk(), log.id()).await?,
+            };
+            if layout.samples > 0 {
+                tracks.push(Settled { log, header, layout });
+            }
+        }
+        Ok(tracks)
+    }
+
+    async fn store_tracks(
+        &self,
+        recording: &LiveRecording,
+        tracks: &[Settled],
+    ) -> Result<Publication, Error> {
+        let (mut objects, mut described) = (Vec::new(), Vec::new());
+        for track in tracks {
+            let output = master(track);
+            let object = self.store_track(recording, track, output).await?;
+            let file = manifest::Object {
+                key: object.key.as_str().to_owned(),
+                bytes: object.size,
+                mime: output.mime().to_owned(),
+            };
+            objects.push(object);
+            described.push(describe(track, Some(file)));
+        }
+        let main = objects.first().map(|object| object.key.clone());
+        let state = if tracks.is_empty() { RecordingState::Aborted } else { RecordingState::Complete };
+        if tracks.is_empty() {
+            warn!(recording = %recording.id, "nothing was recorded");
+        }
+        let manifest = manifest_of(recording, state, described);
+        if !tracks.is_empty() && recording.purpose == Purpose::Plain {
+            objects.push(self.store_manifest(recording, &manifest).await?);
+        }
+        Ok(publication(recording, state, tracks, &manifest, objects, main))
+    }
+
+    async fn store_track(
+        &self,
+        recording: &LiveRecording,
+        track: &Settled,
+        output: Output,
+    ) -> Result<StoredObject, Error> {
+        let key = self.key(recording, &track.header, extension(&output))?;
+        let key = self.stage(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime()).await?;
+        let job = Job {
+            chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
+            format: track.header.format,
+            counting: track.header.counting,
+            layout: track.layout.clone(),
+            output,
+            range: None,
+        };
+        self.put(&key, || render(job.clone())).await
+    }
+
+    async fn store_manifest(
+        &self,
+        recording: &LiveRecording,
+        manifest: &manifest::Manifest,
+    ) -> Result<StoredObject, Error> {
+        let text = serde_json::to_vec_pretty(manifest).map_err(|error| Error::Spool(error.into()))?;
+        let key = ObjectKey::new(format!("_reeltime/manifests/{}.json", recording.id))?;
+        let key = self.stage(recording, None, ObjectKind::Manifest, key, "application/json").await?;
+        let body = bytes::Bytes::from(text);
+        self.put(&key, || ByteStream::from_bytes(body.clone())).await
+    }
+
+    async fn stage(
+        &self,
+        recording: &LiveRecording,
+        track: Option<TrackId>,
+        kind: ObjectKind,
+        key: ObjectKey,
+        mime: &str,
+    ) -> Result<ObjectKey, Error> {
+        let object = NewObject {
+            tenant: recording.tenant.clone(),
+            recording: recording.id,
+            track,
+            kind,
+            key,
+            mime_type: mime.to_owned(),
+            created_at: Clock::utc(),
+        };
+        Ok(stage_unique(&*self.inner().catalogue, object).await?)
+    }
+
+    /// Stores a body under a key that is staged for it. What an earlier try left there is ours: it is replaced.
+    async fn put(&self, key: &ObjectKey, body: impl Fn() -> ByteStream) -> Result<StoredObject, Error> {
+        let meta = match self.inner().store.put(key, body()).await {
+            Err(StoreError::AlreadyExists { .. }) => {
+                self.inner().store.delete(key).await?;
+                self.inner().store.put(key, body()).await?
+            }
+            stored => stored?,
+        };
+        Ok(StoredObject { key: meta.key, size: meta.size, crc32c: None })
+    }
+
+    fn key(&self, recording: &LiveRecording, header: &LogHeader, ext: &str) -> Result<ObjectKey, Error> {
+        let template = match recording.purpose {
+            Purpose::Plain => &self.inner().config.key_template,
+            Purpose::Transcribe { .. } => &self.inner().config.transcribe_template,
+        };
+        let key = template.render(&KeyFields {
+            tenant: &recording.tenant,
+            call: &recording.call_name(),
+            campaign: "",
+            recording: &recording.id.to_string(),
+            track: &header.track.to_string(),
+            participant: &header.participant,
+            session: &header.session.to_string(),
+            ext,
+            at: header.epoch,
+        })?;
+        Ok(key)
+    }
+}
+
+/// What a track's file holds: the track as received, or what its façade promises.
+pub(super) fn master(track: &Settled) -> Output {
+    match track.header.purpose {
+        Purpose::Transcribe { gain } => {
+            Output::Wav { samples: Samples::Linear { gain }, gaps: Gaps::Cut, sizes: Sizes::Exact }
+        }
+        Purpose::Plain => Output::as_received(track.header.format.codec),
+    }
+}
+
+/// The file name's extension.
+pub(super) const fn extension(output: &Output) -> &'static str {
+    match output {
+        Output::Wav { .. } => "wav",
+        Output::Ogg { .. } => "ogg",
+    }
+}
+
+pub(super) fn new_recording(recording: &LiveRecording) -> NewRecording {
+    NewRecording {
+        id: recording.id,
+        tenant: recording.tenant.clone(),
+        call: recording.call_name(),
+        created_at: recording.created,
+    }
+}
+
+pub(super) fn describe(track: &Settled, object: Option<manifest::Object>) -> manifest::Track {
+    manifest::Track {
+        id: track.log.id(),
+        participant: track.header.participant.clone(),
+        session_id: track.header.session,
+        format: track.header.format,
+        layout: track.layout.clone(),
+        object,
+    }
+}
+
+pub(super) fn manifest_of(
+    recording: &LiveRecording,
+    state: RecordingState,
+    tracks: Vec<manifest::Track>,
+) -> manifest::Manifest {
+    let epoch = recording.clock().map_or(recording.created, |clock| clock.epoch);
+    let ended = state.is_final().then(|| {
+        let end = tracks.iter().map(manifest::Track::end_seconds).fold(0.0, f64::max);
+        reeltime_core::time::UtcMicros(epoch.0 + (end * 1e6) as i64)
+    });
+    manifest::Manifest::new(
+        recording.id,
+        recording.tenant.clone(),
+        Some(recording.call_name()),
+        state.to_string().parse().unwrap_or(manifest::State::Failed),
+        epoch,
+        ended,
+        tracks,
+    )
+}
+
+fn publication(
+    recording: &LiveRecording,
+    state: RecordingState,
+    tracks: &[Settled],
+    manifest: &manifest::Manifest,
+    objects: Vec<StoredObject>,
+    main: Option<ObjectKey>,
+) -> Publication {
+    let started_at = recording.clock().map(|clock| clock.epoch);
+    let duration = reeltime_core::time::Micros((seconds(recording.purpose, tracks) * 1e6).round() as u64);
+    let participants: std::collections::BTreeSet<_> =
+        tracks.iter().map(|track| &track.header.participant).collect();
+    Publication {
+        tenant: recording.tenant.clone(),
+        recording: recording.id,
+        state,
+        reason: tracks.is_empty().then(|| "nothing was recorded".to_owned()),
+        started_at,
+        ended_at: started_at.map_or_else(Clock::utc, |at| at.plus(duration)),
+        duration,
+        participants: u32::try_from(participants.len()).unwrap_or(u32::MAX),
+        manifest: serde_json::to_string(manifest).unwrap_or_default(),
+        objects,
+        url: main.is_some().then(|| format!("/api/v1/recordings/{}/stream", recording.id)),
+        main,
+    }
+}
+
+/// How long a recording is: to the end of its longest track; for the transcribe socket, what was received.
+pub(super) fn seconds(purpose: Purpose, tracks: &[Settled]) -> f64 {
+    let of = |track: &Settled| {
+        let rate = f64::from(track.header.format.rate.max(1));
+        match purpose {
+            Purpose::Transcribe { .. } => track.layout.counters.media_samples as f64 / rate,
+            Purpose::Plain => track.layout.start.0 as f64 / 1e6 + track.layout.samples as f64 / rate,
+        }
+    };
+    tracks.iter().map(of).fold(0.0, f64::max)
+}
+
+/// A track's timeline from its files, as they are now.
+pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layout, Error> {
+    let disk = Arc::clone(disk);
+    let done = tokio::task::spawn_blocking(move || {
+        let chain = Chain::find(&*disk, track)?;
+        survey_chain(&chain)
+    });
+    done.await.map_err(|_| Error::Spool(std::io::Error::other("the survey of a log died")))?
+}
+
+fn survey_chain(chain: &Chain) -> Result<Layout, Error> {
+    let header = chain.header();
+    let mut survey = Survey::new(header.format, header.counting);
+    read_chain(chain, |item| {
+        match item {
+            Item::Record(Record::Packet(packet)) => {
+                if let Some(samples) = header.format.samples_in(packet.payload) {
+                    survey.packet(packet.meta, samples);
+                }
+            }
+            Item::Record(Record::Event(arrival, event)) => survey.event(arrival, &event),
+            Item::Record(Record::Footer(_)) | Item::Damage { .. } => {}
+        }
+        ControlFlow::Continue(())
+    })
+    .map_err(Error::Spool)?;
+    Ok(survey.layout())
+}
+
+/// Marks recordings that an earlier process entered, and that have no log, as given up: nothing was recorded.
+pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), CatalogueError> {
+    let states = vec![RecordingState::Starting, RecordingState::Active, RecordingState::Ending];
+    let filter = Filter { call: None, states };
+    let tenant = crate::catalogue::DEFAULT_TENANT;
+    let mut number = 1;
+    loop {
+        let listing = recorder.inner().catalogue.list(tenant, &filter, Page { number, size: 100 }).await?;
+        let mut left = 0;
+        for recording in &listing.items {
+            if recorder.inner().registry.recording(tenant, recording.id).is_some() {
+                left += 1;
+                continue;
+            }
+            let reason = Some("nothing was recorded before the recorder went down".to_owned());
+            let change = StateChange { state: RecordingState::Aborted, at: Clock::utc(), reason };
+            recorder.inner().catalogue.change_state(tenant, recording.id, &change).await?;
+        }
+        if listing.items.len() < 100 {
+            return Ok(());
+        }
+        // Those that were given up have left the list; those that stay push the next page along.
+        number += left / 100;
+    }
+}

@@ -1,0 +1,145 @@
+//! `/v1/ingest/pcm`: our own dialect, `reeltime.v1` (see [`reeltime_core::wire::v1`]).
+
+use std::time::Duration;
+
+use reeltime_core::log::Purpose;
+use reeltime_core::wire::v1::{Ack, ClientMessage, ServerMessage, Start, close};
+
+use super::connection::{Connection, Dialect};
+use super::socket::{Handshake, Heard, Socket, hear, refuse, say};
+use crate::recorder::{Ingest, OpenError, Recorder, SessionInfo, SessionRequest};
+
+/// How long a client that gave no parameters may take to send them, before it gets a session by default.
+const START_GRACE: Duration = Duration::from_millis(250);
+
+/// Serves one connection to its end.
+pub async fn serve(mut ws: Socket, recorder: Recorder, handshake: Handshake) {
+    let opened = match open(&mut ws, &recorder, &handshake).await {
+        Ok(opened) => opened,
+        Err(Some((code, name, message))) => return refuse(&mut ws, code, name, &message).await,
+        Err(None) => return,
+    };
+    let dialect = Dialect::V1 { acks: opened.ack != Ack::None };
+    Connection::begin(ws, recorder, opened.ingest, dialect).serve(opened.first).await;
+}
+
+struct Opened {
+    ingest: Ingest,
+    ack: Ack,
+    first: Option<Heard>,
+}
+
+type Refused = Option<(u16, &'static str, String)>;
+
+/// Finds out what the client wants, opens or resumes its session, and tells it.
+async fn open(ws: &mut Socket, recorder: &Recorder, handshake: &Handshake) -> Result<Opened, Refused> {
+    let pairs = form_pairs(&handshake.query);
+    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let refused =
+        |error: reeltime_core::wire::v1::StartError| Some((error.close(), error.code(), error.to_string()));
+    let mut start = Start::parse(pairs).map_err(refused)?;
+    let mut first = None;
+    let mut speaks_v1 = handshake.subprotocol;
+    if !start.given
+        && let Ok(heard) = tokio::time::timeout(START_GRACE, hear(ws)).await
+    {
+        match message_of(&heard) {
+            Some(ClientMessage::Start(parsed)) => {
+                start = parsed.map_err(refused)?;
+                speaks_v1 = true;
+            }
+            _ => first = Some(heard),
+        }
+    }
+    if matches!(first, Some(Heard::Gone(_))) {
+        return Err(None);
+    }
+    if start.ack == Ack::Store {
+        let message = "ack=store needs a remote store, this one is a folder: ask for ack=disk";
+        return Err(Some((close::POLICY, "unsupported_ack", message.to_owned())));
+    }
+    let ack = start.ack;
+    let (ingest, info) =
+        begin(recorder, handshake, start, speaks_v1).await.map_err(|error| Some(reason(&error)))?;
+    if !say(ws, &session_message(&info)).await {
+        ingest.lost(None).await;
+        return Err(None);
+    }
+    Ok(Opened { ingest, ack, first })
+}
+
+fn message_of(heard: &Heard) -> Option<ClientMessage> {
+    match heard {
+        Heard::Text(text) => Some(ClientMessage::parse(text)),
+        Heard::Audio(_) | Heard::Life | Heard::Gone(_) | Heard::Broken(..) => None,
+    }
+}
+
+async fn begin(
+    recorder: &Recorder,
+    handshake: &Handshake,
+    start: Start,
+    speaks_v1: bool,
+) -> Result<(Ingest, SessionInfo), OpenError> {
+    if let Some(token) = &start.resume_token {
+        return recorder.resume_session(&handshake.tenant, token).await;
+    }
+    let request = SessionRequest {
+        tenant: handshake.tenant.clone(),
+        call: start.call,
+        participant: start.participant,
+        format: start.format,
+        counting: start.counting,
+        purpose: Purpose::Plain,
+        speaks_v1: speaks_v1 || start.ack != Ack::None,
+    };
+    recorder.open_session(request).await
+}
+
+pub(super) fn reason(error: &OpenError) -> (u16, &'static str, String) {
+    let (code, name) = match error {
+        OpenError::Refused(_) => (close::TRY_LATER, "try_later"),
+        OpenError::UnknownToken => (close::POLICY, "unknown_token"),
+        OpenError::NameTooLong => (close::POLICY, "name_too_long"),
+        OpenError::TakenOver => (close::TAKEN_OVER, "taken_over"),
+    };
+    (code, name, error.to_string())
+}
+
+fn session_message(info: &SessionInfo) -> ServerMessage {
+    ServerMessage::Session {
+        session_id: info.session.to_string(),
+        recording_id: info.recording.to_string(),
+        track_id: info.track.to_string(),
+        resume_token: info.resume_token.clone(),
+        resume_at: info.resume_at,
+    }
+}
+
+/// A query's names and values (`application/x-www-form-urlencoded`).
+pub(super) fn form_pairs(query: &str) -> Vec<(String, String)> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let escaped = (byte == b'%').then(|| bytes.get(at + 1..at + 3)).flatten().and_then(hex);
+        decoded.push(escaped.unwrap_or(if byte == b'+' { b' ' } else { byte }));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn hex(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}

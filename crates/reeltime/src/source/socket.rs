@@ -1,0 +1,116 @@
+//! What all WebSocket sources share: sending, closing, and the loop that carries messages to a session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use reeltime_core::wire::v1::{ServerMessage, close};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+/// A connection whose handshake is done.
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// What the handshake said.
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// Whose recording it will be.
+    pub tenant: String,
+    /// The request's query, as it came.
+    pub query: String,
+    /// The client offered the subprotocol `reeltime.v1`.
+    pub subprotocol: bool,
+}
+
+/// How long the other side may take for its half of a close, or to take what we send.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A client that sends nothing is asked for a sign of life this often.
+pub(super) const PING: Duration = Duration::from_secs(20);
+/// Messages taken in a row before other matters of the connection are looked at.
+pub(super) const ROW: usize = 32;
+
+/// Something from the client.
+pub(super) enum Heard {
+    Audio(Bytes),
+    Text(String),
+    /// A ping or pong.
+    Life,
+    /// The connection is over, with its close code where it had one.
+    Gone(Option<u16>),
+    /// It cannot go on; why, as a close code and a reason.
+    Broken(u16, &'static str, String),
+}
+
+/// The next thing from the client.
+pub(super) async fn hear(ws: &mut Socket) -> Heard {
+    match ws.next().await {
+        Some(Ok(message)) => understand(message),
+        Some(Err(error)) => broken(&error),
+        None => Heard::Gone(None),
+    }
+}
+
+/// The next thing, if it is here already.
+pub(super) fn hear_now(ws: &mut Socket) -> Option<Heard> {
+    hear(ws).now_or_never()
+}
+
+fn understand(message: Message) -> Heard {
+    match message {
+        Message::Binary(audio) => Heard::Audio(audio),
+        Message::Text(text) => Heard::Text(text.as_str().to_owned()),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Heard::Life,
+        Message::Close(frame) => Heard::Gone(frame.map(|frame| frame.code.into())),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, the connection is over")]
+fn broken(error: &WsError) -> Heard {
+    match error {
+        WsError::Capacity(error) => Heard::Broken(close::TOO_BIG, "message_too_big", error.to_string()),
+        WsError::Utf8(_) => {
+            Heard::Broken(close::INVALID, "invalid_text", "a text message is not UTF-8".to_owned())
+        }
+        WsError::Protocol(error) if !error.to_string().contains("without closing handshake") => {
+            Heard::Broken(1002, "protocol_error", error.to_string())
+        }
+        _ => Heard::Gone(None),
+    }
+}
+
+/// Sends one of our messages; false where the client takes nothing any more.
+pub(super) async fn say(ws: &mut Socket, message: &ServerMessage) -> bool {
+    send(ws, Message::text(message.to_text())).await
+}
+
+pub(super) async fn send(ws: &mut Socket, message: Message) -> bool {
+    matches!(tokio::time::timeout(PATIENCE, ws.send(message)).await, Ok(Ok(())))
+}
+
+/// Says what is wrong, then closes.
+pub(super) async fn refuse(ws: &mut Socket, code: u16, name: &str, message: &str) {
+    let error = ServerMessage::Error { code: name.to_owned(), message: message.to_owned() };
+    if say(ws, &error).await {
+        leave(ws, code, message).await;
+    }
+}
+
+/// Closes with a code and a reason, and waits a moment for the other half of the close, so that the client reads
+/// the reason rather than a reset.
+pub(super) async fn leave(ws: &mut Socket, code: u16, reason: &str) {
+    // A close frame's payload is at most 125 bytes (RFC 6455 §5.5), two of them the code.
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let frame = CloseFrame { code: CloseCode::from(code), reason: reason[..end].into() };
+    let closing = async {
+        if ws.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = ws.next().await {}
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, closing).await;
+}

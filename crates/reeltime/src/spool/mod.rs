@@ -1,0 +1,318 @@
+//! The spool: a log per track on the local disk, and the only code that writes one.
+//!
+//! Four verbs: *append* (into the track's block, [`TrackLog::append`]), *sync* (to the disk, each
+//! `sync_interval`), *ship* (to a remote store; with the object stores), *release* ([`Spool::release`]).
+//!
+//! ```text
+//! session ──append──▶ active block ──swap──▶ spare block ──write(2)──▶ {track}-{number}.log ──fdatasync──▶ acked
+//!            (its own thread)        each flush_interval, one thread a shard      each sync_interval, 8 threads
+//! ```
+//!
+//! Invariants:
+//! - `received ≥ appended ≥ written ≥ synced`; a client is told `synced` and nothing else.
+//! - A log is released with a [`Published`] in hand and in no other way.
+//! - One process uses a data folder at a time ([`FolderLock`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reeltime_core::id::TrackId;
+use reeltime_core::log::LogHeader;
+use reeltime_core::timeline::Survey;
+use tracing::{info, warn};
+
+use crate::catalogue::Published;
+
+pub mod disk;
+mod lock;
+mod reader;
+mod recover;
+mod shard;
+mod sync;
+mod track;
+
+pub use disk::{Disk, DiskFile, LocalDisk};
+pub use lock::{FolderLock, LockError};
+pub use reader::{Chain, ChainError, Item, read_chain};
+pub use recover::{RecoveredTrack, Recovery, recover};
+pub use track::{Appended, LogClosed, TrackLog};
+
+use shard::{Message, Shard, ShardHandle};
+use sync::SyncPool;
+
+const RESERVE: &str = "reserve";
+
+/// What the spool is told.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// How often blocks are written: the most audio that a crash of the process costs.
+    pub flush_interval: Duration,
+    /// How often logs are synced: with `flush_interval`, the most audio that a power loss costs.
+    pub sync_interval: Duration,
+    /// Bytes set aside for live recordings when the disk is full.
+    pub reserve: u64,
+    /// The most bytes that logs may take together; new sessions are refused beyond. 0: no limit.
+    pub budget: u64,
+    /// Writer threads.
+    pub shards: usize,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            flush_interval: Duration::from_millis(200),
+            sync_interval: Duration::from_secs(1),
+            reserve: 64 << 20,
+            budget: 0,
+            shards: 2,
+        }
+    }
+}
+
+/// What all of the spool's threads share.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    config: SpoolConfig,
+    /// Files created, and how many of them are known to be durable by name.
+    created: AtomicU64,
+    folder_synced: Mutex<u64>,
+    bytes: AtomicU64,
+    free: AtomicU64,
+    reserved: AtomicBool,
+}
+
+impl Shared {
+    /// Looks how much space is left, and sets the reserve aside again once there is plenty.
+    fn watch_space(&self) {
+        let Ok(free) = self.disk.free() else { return };
+        self.free.store(free, Ordering::Relaxed);
+        if !self.reserved.load(Ordering::Relaxed) && free >= self.config.reserve.saturating_mul(2) {
+            self.set_reserve();
+        }
+    }
+
+    fn set_reserve(&self) {
+        match self.disk.reserve(RESERVE, self.config.reserve) {
+            Ok(()) => self.reserved.store(true, Ordering::Relaxed),
+            Err(error) => {
+                // A part of it may have been allocated: live recordings need it more.
+                let _ = self.disk.remove(RESERVE);
+                warn!(%error, bytes = self.config.reserve, "cannot set the reserve aside");
+            }
+        }
+    }
+
+    /// Gives the reserve to live recordings. False where it was spent before.
+    fn spend_reserve(&self) -> bool {
+        if self.config.reserve == 0 || !self.reserved.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        warn!("the disk is full: live recordings go on into the reserve, new sessions are refused");
+        self.disk.remove(RESERVE).is_ok()
+    }
+
+    fn note_full(&self) {
+        self.free.store(0, Ordering::Relaxed);
+        metrics::counter!("reeltime_spool_full_writes_total").increment(1);
+    }
+}
+
+/// Why a new session cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Less than the reserve is left.
+    #[error(
+        "the disk of the spool is full: {free} bytes are free and {reserve} are kept for live recordings"
+    )]
+    DiskFull {
+        /// Bytes free.
+        free: u64,
+        /// Bytes of the reserve.
+        reserve: u64,
+    },
+    /// The logs take as much as they may.
+    #[error(
+        "the spool holds {bytes} bytes of its budget of {budget}: recordings are not published fast enough"
+    )]
+    BudgetSpent {
+        /// Bytes of all logs.
+        bytes: u64,
+        /// Bytes allowed.
+        budget: u64,
+    },
+}
+
+/// Figures of the spool as of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all logs.
+    pub bytes: u64,
+    /// Bytes free on the disk.
+    pub free: u64,
+    /// Bytes of the reserve.
+    pub reserve: u64,
+    /// The budget; 0: no limit.
+    pub budget: u64,
+    /// Whether the reserve is set aside.
+    pub reserved: bool,
+}
+
+/// The logs of all tracks.
+pub struct Spool {
+    shared: Arc<Shared>,
+    shards: Vec<ShardHandle>,
+    next: AtomicUsize,
+}
+
+impl Spool {
+    /// Starts the threads on `disk`. Logs that lie there are left alone: see [`recover`].
+    ///
+    /// # Errors
+    /// Where the disk cannot be read or threads cannot be started.
+    pub fn start(disk: Arc<dyn Disk>, config: SpoolConfig) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            disk,
+            created: AtomicU64::new(0),
+            folder_synced: Mutex::new(0),
+            bytes: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+            reserved: AtomicBool::new(false),
+            config,
+        });
+        // A start after a full disk: what the last process left of the reserve counts as free.
+        shared.disk.remove(RESERVE)?;
+        shared.set_reserve();
+        shared.watch_space();
+        let pool = SyncPool::start(&shared, 8)?;
+        let shards = (0..shared.config.shards.max(1)).map(|number| start_shard(&shared, &pool, number));
+        Ok(Self { shards: shards.collect::<io::Result<_>>()?, shared, next: AtomicUsize::new(0) })
+    }
+
+    /// A log for a new track. No file exists until the first append.
+    pub fn create(&self, header: LogHeader) -> Arc<TrackLog> {
+        let survey = Survey::new(header.format, header.counting);
+        self.register(header, 0, Some(survey))
+    }
+
+    /// Goes on with a track that another process left open, in a file with the next number.
+    pub fn resume(&self, recovered: &RecoveredTrack) -> Arc<TrackLog> {
+        self.register(recovered.next_header(), recovered.samples, None)
+    }
+
+    fn register(&self, header: LogHeader, samples: u64, survey: Option<Survey>) -> Arc<TrackLog> {
+        let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
+        let log = Arc::new(TrackLog::new(header, samples, survey, shard.clone()));
+        shard.send(Message::Register(Arc::clone(&log)));
+        log
+    }
+
+    /// Whether a new session may begin.
+    ///
+    /// # Errors
+    /// [`NoRoom`], with what is missing.
+    pub fn admit(&self) -> Result<(), NoRoom> {
+        let usage = self.usage();
+        if usage.reserve > 0 && !usage.reserved {
+            return Err(NoRoom::DiskFull { free: usage.free, reserve: usage.reserve });
+        }
+        if usage.budget > 0 && usage.bytes >= usage.budget {
+            return Err(NoRoom::BudgetSpent { bytes: usage.bytes, budget: usage.budget });
+        }
+        Ok(())
+    }
+
+    /// Figures as of now.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            free: self.shared.free.load(Ordering::Relaxed),
+            reserve: self.shared.config.reserve,
+            budget: self.shared.config.budget,
+            reserved: self.shared.reserved.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The disk, for readers.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.shared.disk
+    }
+
+    /// Counts logs that an earlier process left.
+    pub(crate) fn adopt_bytes(&self, bytes: u64) {
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Removes the logs of a track. Only a published recording may lose its logs, so this takes the proof.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed; the call can be repeated.
+    pub fn release(&self, track: TrackId, _proof: &Published) -> io::Result<()> {
+        self.remove(track)
+    }
+
+    /// Removes the logs of a track whose recording its owner deleted.
+    pub(crate) fn discard(&self, track: TrackId) -> io::Result<()> {
+        self.remove(track)
+    }
+
+    fn remove(&self, track: TrackId) -> io::Result<()> {
+        // From the last to the first: a crash in between leaves a chain that still begins at 0.
+        for number in reader::numbers_of(&*self.shared.disk, track)?.into_iter().rev() {
+            let name = file_name(track, number);
+            let size = self.shared.disk.open(&name).and_then(|file| file.size()).unwrap_or(0);
+            self.shared.disk.remove(&name)?;
+            let _ = self
+                .shared
+                .bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| Some(bytes.saturating_sub(size)));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.send(Message::Quit);
+        }
+    }
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+fn start_shard(shared: &Arc<Shared>, pool: &SyncPool, number: usize) -> io::Result<ShardHandle> {
+    let (sender, inbox) = std::sync::mpsc::channel();
+    let handle = ShardHandle(sender);
+    let shard = Shard::new(Arc::clone(shared), inbox, handle.clone(), pool.clone());
+    std::thread::Builder::new().name(format!("spool-writer-{number}")).spawn(move || shard.run())?;
+    Ok(handle)
+}
+
+/// The name of a track's log file.
+fn file_name(track: TrackId, number: u32) -> String {
+    format!("{track}-{number}.log")
+}
+
+/// The track and number that a log file's name tells; `None` for other files.
+fn parse_file_name(name: &str) -> Option<(TrackId, u32)> {
+    let (track, number) = name.strip_suffix(".log")?.rsplit_once('-')?;
+    Some((track.parse().ok()?, number.parse().ok()?))
+}
+
+/// The folder of the logs inside a data folder, created where it is missing.
+///
+/// # Errors
+/// Where it cannot be created.
+pub fn folder(data_dir: &Path) -> io::Result<PathBuf> {
+    let folder = data_dir.join("spool");
+    std::fs::create_dir_all(&folder)?;
+    info!(folder = %folder.display(), "spool");
+    Ok(folder)
+}

@@ -1,0 +1,242 @@
+//! Reading a track's log back: its files in order, in windows, each record once.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use reeltime_core::id::TrackId;
+use reeltime_core::log::{HeaderError, LogHeader, MAX_HEADER, Record, Scan, Scanner, read_header};
+
+use super::disk::{Disk, DiskFile};
+use super::file_name;
+
+const WINDOW: usize = 256 * 1024;
+
+/// The files that together are a track's log.
+#[derive(Debug)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+pub(super) struct Link {
+    pub(super) number: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) header: LogHeader,
+    pub(super) scanner: Scanner,
+    /// Bytes of the file that count; all of them where absent.
+    pub(super) until: Option<u64>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("number", &self.number)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a track's log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// No file of it has an intact header.
+    #[error("track {track} has no readable log: {source}")]
+    Header {
+        /// The track.
+        track: TrackId,
+        /// What its newest file shows.
+        source: HeaderError,
+    },
+    /// A file cannot be read.
+    #[error("cannot read the log of track {track}: {source}")]
+    Io {
+        /// The track.
+        track: TrackId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// One step of reading a track.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// So many bytes are no record. `tail`: at the end of a file, where a write was torn.
+    Damage {
+        /// Bytes that are lost.
+        bytes: u64,
+        /// They were the file's last.
+        tail: bool,
+    },
+}
+
+impl Chain {
+    /// Opens the files of `track` with the given numbers (ascending). A file whose header is not intact holds
+    /// nothing that was ever acknowledged, and is passed over.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn open(disk: &dyn Disk, track: TrackId, numbers: &[u32]) -> Result<Self, ChainError> {
+        let failed = |source| ChainError::Io { track, source };
+        let mut links: Vec<Link> = Vec::new();
+        let mut unreadable = HeaderError::Short;
+        let mut follow: Option<(u32, u64)> = None;
+        for &number in numbers.iter().rev() {
+            if follow.is_some_and(|(wanted, _)| wanted != number) {
+                continue;
+            }
+            let file = disk.open(&file_name(track, number)).map_err(failed)?;
+            let (header, scanner) = match header_of(&*file).map_err(failed)? {
+                Ok(read) => read,
+                Err(error) => {
+                    unreadable = error;
+                    continue;
+                }
+            };
+            let until = follow.map(|(_, until)| until);
+            follow = header.continues.map(|before| (before.number, before.valid_until));
+            let done = follow.is_none();
+            links.push(Link { number, file, header, scanner, until });
+            if done {
+                break;
+            }
+        }
+        links.reverse();
+        if links.is_empty() {
+            return Err(ChainError::Header { track, source: unreadable });
+        }
+        Ok(Self { links })
+    }
+
+    /// Finds the track's files by itself and opens them.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn find(disk: &dyn Disk, track: TrackId) -> Result<Self, ChainError> {
+        let numbers = numbers_of(disk, track).map_err(|source| ChainError::Io { track, source })?;
+        Self::open(disk, track, &numbers)
+    }
+
+    /// The header of the newest file.
+    pub fn header(&self) -> &LogHeader {
+        &self.links[self.links.len() - 1].header
+    }
+
+    pub(super) fn last(&self) -> &Link {
+        &self.links[self.links.len() - 1]
+    }
+}
+
+/// The numbers of a track's files that exist. They are given one after the other, so there is no need to list the
+/// folder; one may be missing where a crash came between.
+pub(super) fn numbers_of(disk: &dyn Disk, track: TrackId) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let mut missing = 0;
+    for number in 0.. {
+        match disk.open(&file_name(track, number)) {
+            Ok(_) => numbers.push(number),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing += 1,
+            Err(error) => return Err(error),
+        }
+        if missing > 1 {
+            break;
+        }
+    }
+    Ok(numbers)
+}
+
+fn header_of(file: &dyn DiskFile) -> io::Result<Result<(LogHeader, Scanner), HeaderError>> {
+    let mut bytes = vec![0; 4096];
+    let mut filled = fill(file, &mut bytes, 0)?;
+    let mut header = read_header(&bytes[..filled]);
+    if header.is_err() && filled == bytes.len() {
+        bytes.resize(2 * MAX_HEADER, 0);
+        filled = fill(file, &mut bytes, 0)?;
+        header = read_header(&bytes[..filled]);
+    }
+    Ok(header)
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub(super) fn fill(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads a track from its first record to its last, as the files are now; `visit` may end it early.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn read_chain(chain: &Chain, mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>) -> io::Result<()> {
+    let mut buffer = vec![0; WINDOW];
+    for link in &chain.links {
+        if read_link(link, &mut buffer, &mut visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_link(
+    link: &Link,
+    buffer: &mut Vec<u8>,
+    visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    read_from(&mut link.scanner.clone(), &*link.file, link.until, buffer, visit)
+}
+
+/// Reads one file from where `scanner` stands.
+pub(super) fn read_from(
+    scanner: &mut Scanner,
+    file: &dyn DiskFile,
+    until: Option<u64>,
+    buffer: &mut Vec<u8>,
+    visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    // `buffer[start..end]` is the window; the file's size is fixed now, so that a live log has an end.
+    let limit = until.unwrap_or(u64::MAX).min(file.size()?);
+    let (mut start, mut end) = (0, 0);
+    loop {
+        let eof = scanner.offset() + (end - start) as u64 >= limit;
+        let before = scanner.offset();
+        let step = scanner.next(&buffer[start..end], eof);
+        let item = match step {
+            Scan::Record(record) => Item::Record(record),
+            Scan::Damage(bytes) => Item::Damage { bytes, tail: false },
+            Scan::End { torn: 0 } => return Ok(ControlFlow::Continue(())),
+            Scan::End { torn } => return Ok(visit(Item::Damage { bytes: torn, tail: true })),
+            Scan::More(need) => {
+                start += usize::try_from(scanner.offset() - before).unwrap_or(0);
+                buffer.copy_within(start..end, 0);
+                end -= start;
+                start = 0;
+                if buffer.len() < need {
+                    buffer.resize(need, 0);
+                }
+                let at = scanner.offset() + end as u64;
+                let room = buffer.len().min(end + usize::try_from(limit - at).unwrap_or(usize::MAX));
+                let read = fill(file, &mut buffer[end..room], at)?;
+                end += read;
+                if read == 0 {
+                    // The file is shorter than it was: as if it ended here.
+                    return Ok(ControlFlow::Continue(()));
+                }
+                continue;
+            }
+        };
+        if visit(item).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        start += usize::try_from(scanner.offset() - before).unwrap_or(0);
+    }
+}

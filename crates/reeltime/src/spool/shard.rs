@@ -1,0 +1,475 @@
+//! A shard: one writer thread for many logs.
+//!
+//! Each `flush_interval` it takes every log's block and writes it, one write(2) a log; each `sync_interval` it
+//! hands the logs that gained bytes to the sync pool. A channel message for every block would cost as much as the
+//! write, so the sweep needs none: messages are for what cannot wait (a full block, a flush, a sync, a close).
+//!
+//! A log whose write or sync failed is poisoned: it is never written or synced again. What was not yet synced is
+//! read back and goes, with all that follows, into a file with the next number ([`Continues`]).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use reeltime_core::id::TrackId;
+use reeltime_core::log::{Continues, Encoder, Event, GapReason, Record, Scan, Scanner};
+use reeltime_core::media::Format;
+use reeltime_core::time::Micros;
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::disk::DiskFile;
+use super::sync::{SyncJob, SyncPool};
+use super::track::{TrackLog, salt};
+use super::{Shared, file_name};
+
+/// What a shard is told between its sweeps.
+#[derive(Debug)]
+pub(super) enum Message {
+    Register(Arc<TrackLog>),
+    Full(TrackId),
+    Flush(TrackId, oneshot::Sender<()>),
+    /// Flush and sync; and forget the log where it is to be closed.
+    Sync {
+        track: TrackId,
+        close: bool,
+        done: oneshot::Sender<()>,
+    },
+    Synced(Vec<SyncDone>),
+    Forget(TrackId),
+    Quit,
+}
+
+/// The end of one file's sync.
+#[derive(Debug)]
+pub(super) struct SyncDone {
+    pub(super) track: TrackId,
+    pub(super) number: u32,
+    pub(super) mark: Mark,
+    pub(super) result: io::Result<()>,
+}
+
+/// A point in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Bytes of the file before it.
+    pub(super) offset: u64,
+    /// Samples per channel of the session before it.
+    pub(super) samples: u64,
+}
+
+/// Sends to a shard; never blocks.
+#[derive(Clone, Debug)]
+pub(super) struct ShardHandle(pub(super) Sender<Message>);
+
+impl ShardHandle {
+    pub(super) fn send(&self, message: Message) {
+        // The shard ends only with the spool.
+        let _ = self.0.send(message);
+    }
+}
+
+struct Entry {
+    log: Arc<TrackLog>,
+    number: u32,
+    file: Option<Arc<dyn DiskFile>>,
+    /// The block being written, or an empty one.
+    spare: Vec<u8>,
+    /// Where the log reaches once `spare` is written.
+    pending: Option<Mark>,
+    written: Mark,
+    synced: Mark,
+    /// Where the file before this one stops to count, for the next header.
+    before: Option<Continues>,
+    dirty: bool,
+    syncing: bool,
+    failures: u32,
+    retry_at: Option<Instant>,
+    /// Who waits until all of it is synced.
+    waiting: Vec<oneshot::Sender<()>>,
+    closing: bool,
+}
+
+pub(super) struct Shard {
+    shared: Arc<Shared>,
+    inbox: Receiver<Message>,
+    handle: ShardHandle,
+    pool: SyncPool,
+    entries: HashMap<TrackId, Entry>,
+}
+
+impl Shard {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        inbox: Receiver<Message>,
+        handle: ShardHandle,
+        pool: SyncPool,
+    ) -> Self {
+        Self { shared, inbox, handle, pool, entries: HashMap::new() }
+    }
+
+    /// The thread's life.
+    pub(super) fn run(mut self) {
+        let (flush, sync) = (self.shared.config.flush_interval, self.shared.config.sync_interval);
+        let mut next_flush = Instant::now() + flush;
+        let mut next_sync = Instant::now() + sync;
+        loop {
+            match self.inbox.recv_timeout(next_flush.saturating_duration_since(Instant::now())) {
+                Ok(Message::Quit) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(message) => self.handle(message),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if now >= next_flush {
+                self.sweep(now);
+                next_flush = next_after(next_flush, flush, now);
+            }
+            if now >= next_sync {
+                self.sync_dirty();
+                next_sync = next_after(next_sync, sync, now);
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Register(log) => {
+                self.entries.insert(log.id(), Entry::new(log));
+            }
+            Message::Full(track) => self.flush_one(track),
+            Message::Flush(track, done) => {
+                self.flush_one(track);
+                let _ = done.send(());
+            }
+            Message::Sync { track, close, done } => self.sync(track, close, done),
+            Message::Synced(results) => results.into_iter().for_each(|done| self.synced(done)),
+            Message::Forget(track) => drop(self.entries.remove(&track)),
+            Message::Quit => {}
+        }
+    }
+
+    fn flush_one(&mut self, track: TrackId) {
+        if let Some(entry) = self.entries.get_mut(&track) {
+            entry.flush(&self.shared, Instant::now());
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.shared.watch_space();
+        for entry in self.entries.values_mut() {
+            entry.flush(&self.shared, now);
+        }
+        self.sync_awaited();
+    }
+
+    fn sync(&mut self, track: TrackId, close: bool, done: oneshot::Sender<()>) {
+        let Some(entry) = self.entries.get_mut(&track) else {
+            // Closed before: there is nothing left to wait for.
+            let _ = done.send(());
+            return;
+        };
+        entry.waiting.push(done);
+        entry.closing |= close;
+        // Twice, since a block may have been waiting before the one with the last records.
+        entry.flush(&self.shared, Instant::now());
+        entry.flush(&self.shared, Instant::now());
+        self.go_on_waiting(track);
+    }
+
+    /// Syncs what is written of a log that somebody waits for; answers once that is all of it.
+    fn go_on_waiting(&mut self, track: TrackId) {
+        let Some(entry) = self.entries.get_mut(&track) else { return };
+        if entry.waiting.is_empty() {
+            return;
+        }
+        if let Some(job) = entry.sync_job() {
+            self.pool.submit(vec![job], &self.handle);
+        } else if entry.is_safe() {
+            for waiting in entry.waiting.drain(..) {
+                let _ = waiting.send(());
+            }
+            if entry.closing {
+                self.entries.remove(&track);
+            }
+        }
+    }
+
+    /// Syncs the awaited logs whose last block has just been written.
+    fn sync_awaited(&mut self) {
+        let awaited = self.entries.values_mut().filter(|entry| !entry.waiting.is_empty());
+        let jobs: Vec<_> = awaited.filter_map(Entry::sync_job).collect();
+        self.pool.submit_batches(jobs, &self.handle);
+    }
+
+    fn sync_dirty(&mut self) {
+        let jobs: Vec<_> = self.entries.values_mut().filter_map(Entry::sync_job).collect();
+        self.pool.submit_batches(jobs, &self.handle);
+    }
+
+    fn synced(&mut self, done: SyncDone) {
+        let Some(entry) = self.entries.get_mut(&done.track) else { return };
+        if done.number != entry.number {
+            return;
+        }
+        entry.syncing = false;
+        if let Err(error) = done.result {
+            entry.poison(&self.shared, "sync", &error);
+            entry.flush(&self.shared, Instant::now());
+            return;
+        }
+        entry.synced = done.mark;
+        entry.failures = 0;
+        entry.log.set_synced(done.mark.samples);
+        self.go_on_waiting(done.track);
+    }
+}
+
+/// Keeps the beat, but does not try to catch up after a stall.
+fn next_after(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = due + interval;
+    if next > now { next } else { now + interval }
+}
+
+impl Entry {
+    fn new(log: Arc<TrackLog>) -> Self {
+        let (number, before, samples) = {
+            let state = log.lock();
+            (state.header.number, state.header.continues, state.samples)
+        };
+        let start = Mark { offset: 0, samples };
+        Self {
+            log,
+            number,
+            file: None,
+            spare: Vec::new(),
+            pending: None,
+            written: start,
+            synced: start,
+            before,
+            dirty: false,
+            syncing: false,
+            failures: 0,
+            retry_at: None,
+            waiting: Vec::new(),
+            closing: false,
+        }
+    }
+
+    /// Whether all that was appended is synced.
+    fn is_safe(&self) -> bool {
+        !self.syncing
+            && self.pending.is_none()
+            && self.synced == self.written
+            && self.log.lock().block.is_empty()
+    }
+
+    /// Takes the log's block, if none is waiting, and writes it.
+    fn flush(&mut self, shared: &Shared, now: Instant) {
+        if self.pending.is_none() {
+            self.pending = self.log.take_block(&mut self.spare);
+        }
+        let Some(mark) = self.pending else { return };
+        if self.retry_at.is_some_and(|at| now < at) {
+            return;
+        }
+        match self.write(shared) {
+            Ok(()) => self.block_written(shared, mark),
+            Err(error) if is_full(&error) => self.starve(shared, now),
+            Err(error) => {
+                self.poison(shared, "write", &error);
+                self.after_failed_write(shared, now);
+            }
+        }
+    }
+
+    /// The first failure is answered with the new file at once; where that fails too, the disk is given time.
+    fn after_failed_write(&mut self, shared: &Shared, now: Instant) {
+        if self.failures == 0 {
+            self.failures = 1;
+            self.flush(shared, now);
+        } else {
+            self.log.set_starved(true);
+            self.back_off(now);
+        }
+    }
+
+    fn write(&mut self, shared: &Shared) -> io::Result<()> {
+        match self.try_write(shared) {
+            Err(error) if is_full(&error) && shared.spend_reserve() => self.try_write(shared),
+            result => result,
+        }
+    }
+
+    fn try_write(&mut self, shared: &Shared) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => {
+                let file = shared.disk.create(&file_name(self.log.id(), self.number))?;
+                shared.created.fetch_add(1, Ordering::Release);
+                self.file.insert(file)
+            }
+        };
+        file.write_at(&self.spare, self.written.offset)
+    }
+
+    fn block_written(&mut self, shared: &Shared, mark: Mark) {
+        shared.bytes.fetch_add(self.spare.len() as u64, Ordering::Relaxed);
+        self.spare.clear();
+        self.written = mark;
+        self.pending = None;
+        self.dirty = true;
+        self.retry_at = None;
+        self.log.set_starved(false);
+    }
+
+    /// No space: the same bytes go to the same place once there is some.
+    fn starve(&mut self, shared: &Shared, now: Instant) {
+        shared.note_full();
+        self.log.set_starved(true);
+        self.back_off(now);
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        self.failures = (self.failures + 1).min(2);
+        self.retry_at = Some(now + Duration::from_millis(100 << self.failures));
+    }
+
+    /// Gives up the file. What is safe in it stays; the rest goes into the next one.
+    fn poison(&mut self, shared: &Shared, what: &str, cause: &io::Error) {
+        let name = file_name(self.log.id(), self.number);
+        if self.file.is_none() {
+            error!(file = %name, error = %cause, "cannot create a log file in the spool; trying again");
+            return;
+        }
+        error!(file = %name, operation = what, error = %cause, "a spool file failed; going on in a new one");
+        metrics::counter!("reeltime_spool_poisoned_logs_total").increment(1);
+        let unsynced = self.read_back();
+        self.move_on(&unsynced);
+        shared.watch_space();
+    }
+
+    /// The bytes after the last sync that did reach the file.
+    fn read_back(&self) -> Vec<u8> {
+        let Some(file) = &self.file else { return Vec::new() };
+        let length = usize::try_from(self.written.offset - self.synced.offset).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], self.synced.offset + filled as u64) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => filled += read,
+            }
+        }
+        bytes.truncate(filled);
+        bytes
+    }
+
+    /// Encodes anew, for the next file, what the old one does not safely hold.
+    fn move_on(&mut self, unsynced: &[u8]) {
+        if self.synced.offset > 0 {
+            self.before = Some(Continues {
+                number: self.number,
+                valid_until: self.synced.offset,
+                samples: self.synced.samples,
+            });
+        }
+        let log = Arc::clone(&self.log);
+        let mut state = log.lock();
+        let old = salt(&state.header);
+        state.header.number += 1;
+        state.header.continues = self.before;
+        let mut bytes = Vec::new();
+        let Ok(mut encoder) = Encoder::create(&state.header, salt(&state.header), &mut bytes) else { return };
+        let mut copy =
+            Copy { salt: old, format: state.header.format, encoder: &mut encoder, out: &mut bytes };
+        let lost = copy.records(self.synced, unsynced, self.written.samples);
+        copy.records(self.written, &[self.spare.as_slice(), state.block.as_slice()].concat(), state.logged());
+        lost.inspect(|&at| state.limit_acks(at));
+        self.pending = Some(Mark { offset: encoder.offset(), samples: state.samples });
+        state.block.clear();
+        state.encoder = Some(encoder);
+        self.number = state.header.number;
+        self.spare = bytes;
+        self.file = None;
+        self.written = Mark { offset: 0, samples: self.synced.samples };
+        self.synced = self.written;
+        self.dirty = false;
+        self.syncing = false;
+    }
+
+    fn sync_job(&mut self) -> Option<SyncJob> {
+        if !self.dirty || self.syncing {
+            return None;
+        }
+        let file = Arc::clone(self.file.as_ref()?);
+        self.dirty = false;
+        self.syncing = true;
+        Some(SyncJob {
+            track: self.log.id(),
+            number: self.number,
+            first: self.synced.offset == 0,
+            mark: self.written,
+            file,
+        })
+    }
+}
+
+/// Copies records of a failed file into the next one.
+struct Copy<'a> {
+    salt: u32,
+    format: Format,
+    encoder: &'a mut Encoder,
+    out: &'a mut Vec<u8>,
+}
+
+impl Copy<'_> {
+    /// Copies the records of `bytes`, which begin at `from`. What should reach position `until` and does not
+    /// is a gap, whose position is the result.
+    fn records(&mut self, from: Mark, bytes: &[u8], until: u64) -> Option<u64> {
+        let mut scanner = Scanner::at(self.salt, from.offset);
+        let mut reached = from.samples;
+        let mut arrival = Micros::default();
+        loop {
+            let start = usize::try_from(scanner.offset() - from.offset).unwrap_or(usize::MAX);
+            match scanner.next(bytes.get(start..).unwrap_or_default(), true) {
+                Scan::Record(record) => reached = reached.max(self.record(record, &mut arrival)),
+                Scan::Damage(_) => {}
+                Scan::More(_) | Scan::End { .. } => break,
+            }
+        }
+        if reached >= until {
+            return None;
+        }
+        warn!(samples = until - reached, "unsynced audio could not be read back: it is a gap");
+        let gap = Event::Gap { at: reached, samples: until - reached, reason: GapReason::Discarded };
+        self.encoder.event(arrival, &gap, self.out);
+        Some(reached)
+    }
+
+    /// Copies one record and gives the position behind it.
+    fn record(&mut self, record: Record<'_>, arrival: &mut Micros) -> u64 {
+        match record {
+            Record::Packet(packet) => {
+                *arrival = packet.meta.arrival;
+                self.encoder.packet(packet.meta, packet.payload, self.out);
+                packet.meta.timestamp + self.format.samples_in(packet.payload).unwrap_or(0)
+            }
+            Record::Event(at, event) => {
+                *arrival = at;
+                self.encoder.event(at, &event, self.out);
+                event.end()
+            }
+            Record::Footer(footer) => {
+                self.encoder.footer(footer.samples, footer.closed, &footer.reason, self.out);
+                footer.samples
+            }
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,360 @@
+//! The appending side of one track's log.
+//!
+//! An append encodes its record into the active block under a short lock and returns. The shard's writer thread
+//! swaps the active block for an empty one and writes it: two blocks in all. Where both are full, the disk is
+//! slower than the source: the appender waits (its socket is then not read), unless the disk refuses bytes
+//! altogether, in which case what arrives is counted as an `overflow` gap.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reeltime_core::id::TrackId;
+use reeltime_core::log::{Encoder, Event, GapReason, LogHeader, PacketMeta};
+use reeltime_core::time::Micros;
+use reeltime_core::timeline::{Layout, Survey};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::shard::{Message, ShardHandle};
+
+/// The block is handed to the writer before its next sweep once it holds this much.
+const FLUSH_AT: usize = 32 * 1024;
+/// A block holds no more than this, but for one record that is larger by itself.
+const BLOCK_CAP: usize = 64 * 1024;
+
+/// A track's log while it is being written. Shared by its session, its shard and its readers.
+#[derive(Debug)]
+pub struct TrackLog {
+    id: TrackId,
+    state: Mutex<State>,
+    room: Notify,
+    synced: watch::Sender<u64>,
+    shard: ShardHandle,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// Of the file being written.
+    pub(super) header: LogHeader,
+    /// Exists once something was appended: a log without records is never created.
+    pub(super) encoder: Option<Encoder>,
+    pub(super) block: Vec<u8>,
+    /// Samples per channel behind everything appended.
+    pub(super) samples: u64,
+    /// The disk refuses bytes: do not wait, count.
+    pub(super) starved: bool,
+    /// What was given up since: position and samples.
+    dropped: Option<(u64, u64)>,
+    /// Nothing from here on is ever acknowledged: audio at this position was given up.
+    ack_limit: u64,
+    asked: bool,
+    ended: bool,
+    /// `None` for a track that was taken over from an earlier process: its past is in the files.
+    survey: Option<Survey>,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log's block.
+    Logged,
+    /// The disk takes nothing: it is given up, counted, and will stand in the log as an `overflow` gap.
+    Dropped,
+}
+
+/// The log was closed; nothing more can be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the track's log is closed")]
+pub struct LogClosed;
+
+enum Room {
+    Done(Appended),
+    Wait,
+}
+
+impl TrackLog {
+    pub(super) fn new(header: LogHeader, samples: u64, survey: Option<Survey>, shard: ShardHandle) -> Self {
+        let state = State {
+            header,
+            encoder: None,
+            block: Vec::new(),
+            samples,
+            starved: false,
+            dropped: None,
+            ack_limit: u64::MAX,
+            asked: false,
+            ended: false,
+            survey,
+        };
+        let id = state.header.track;
+        Self { id, state: Mutex::new(state), room: Notify::new(), synced: watch::Sender::new(samples), shard }
+    }
+
+    /// The track.
+    pub const fn id(&self) -> TrackId {
+        self.id
+    }
+
+    /// A copy of the header of the file being written.
+    pub fn header(&self) -> LogHeader {
+        self.lock().header.clone()
+    }
+
+    /// Labels the recording's clock; heeded until the first append, since it stands in the log's header.
+    pub fn start_clock(&self, epoch: reeltime_core::time::UtcMicros, opened: Micros) {
+        let mut state = self.lock();
+        if state.encoder.is_none() {
+            state.header.epoch = epoch;
+            state.header.opened = opened;
+        }
+    }
+
+    /// Samples per channel behind everything appended: the position that comes next.
+    pub fn samples(&self) -> u64 {
+        self.lock().samples
+    }
+
+    /// Whether anything was ever appended.
+    pub fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.encoder.is_none() && state.header.number == 0
+    }
+
+    /// Follows how many samples are safe on the disk. Everything before the value is synced.
+    pub fn synced(&self) -> watch::Receiver<u64> {
+        self.synced.subscribe()
+    }
+
+    /// The timeline as of now; `None` where only the files know all of it.
+    pub fn layout(&self) -> Option<Layout> {
+        self.lock().survey.as_ref().map(Survey::layout)
+    }
+
+    /// Appends a packet of `samples` samples per channel, waiting while both blocks are full.
+    ///
+    /// Cancel safe: a dropped future has appended nothing.
+    ///
+    /// # Errors
+    /// [`LogClosed`] after [`Self::close`].
+    pub async fn append(
+        &self,
+        meta: PacketMeta,
+        samples: u64,
+        payload: &[u8],
+    ) -> Result<Appended, LogClosed> {
+        loop {
+            let room = self.room.notified();
+            if let Room::Done(appended) = self.try_append(meta, samples, payload)? {
+                return Ok(appended);
+            }
+            room.await;
+        }
+    }
+
+    /// [`Self::append`] for a thread of its own.
+    ///
+    /// # Errors
+    /// [`LogClosed`] after [`Self::close`].
+    pub fn append_blocking(
+        self: &Arc<Self>,
+        meta: PacketMeta,
+        samples: u64,
+        payload: &[u8],
+    ) -> Result<Appended, LogClosed> {
+        loop {
+            if let Room::Done(appended) = self.try_append(meta, samples, payload)? {
+                return Ok(appended);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Appends an event. It is small and always taken; an event that is too long for a record is left out.
+    pub fn event(&self, arrival: Micros, event: &Event) {
+        let mut state = self.lock();
+        if state.ended {
+            return;
+        }
+        if let Event::Gap { at, samples, .. } = event {
+            state.samples = state.samples.max(at + samples);
+        }
+        state.log_event(arrival, event);
+    }
+
+    fn try_append(&self, meta: PacketMeta, samples: u64, payload: &[u8]) -> Result<Room, LogClosed> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(LogClosed);
+        }
+        if !state.has_room(payload.len()) {
+            if !state.starved {
+                self.ask(&mut state);
+                return Ok(Room::Wait);
+            }
+            state.give_up(meta.timestamp, samples);
+            return Ok(Room::Done(Appended::Dropped));
+        }
+        state.settle_dropped(meta.arrival);
+        state.log_packet(meta, samples, payload);
+        if state.block.len() >= FLUSH_AT {
+            self.ask(&mut state);
+        }
+        Ok(Room::Done(Appended::Logged))
+    }
+
+    fn ask(&self, state: &mut State) {
+        if !state.asked {
+            state.asked = true;
+            self.shard.send(Message::Full(self.id));
+        }
+    }
+
+    /// Flushes what was appended so far and tells how far the log's current file reaches.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.shard.send(Message::Flush(self.id, done));
+        // The shard is gone only when the spool is: then nothing can be flushed.
+        let _ = flushed.await;
+    }
+
+    /// Closes the log: footer written and synced. True once that is so; false where the disk did not take it.
+    /// Closing twice is the same as once; a log without records has nothing to close.
+    pub async fn close(&self, at: Micros, reason: &str) -> bool {
+        {
+            let mut state = self.lock();
+            if !state.ended {
+                state.settle_dropped(at);
+                state.ended = true;
+                state.log_footer(at, reason);
+            }
+        }
+        self.room.notify_waiters();
+        self.ask_sync(true).await
+    }
+
+    /// Takes nothing more; what lies in the files is all there is. For a track taken over from an earlier process.
+    pub(crate) fn seal(&self) {
+        self.lock().ended = true;
+        self.shard.send(Message::Forget(self.id));
+    }
+
+    /// Flushes and syncs what was appended so far. False where the spool is going down.
+    pub async fn sync(&self) -> bool {
+        self.ask_sync(false).await
+    }
+
+    async fn ask_sync(&self, close: bool) -> bool {
+        let (done, synced) = oneshot::channel();
+        self.shard.send(Message::Sync { track: self.id, close, done });
+        synced.await.is_ok()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in a critical section leaves the state half changed, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the active block in exchange for the empty `spare`; gives how far the log reaches with it.
+    pub(super) fn take_block(&self, spare: &mut Vec<u8>) -> Option<super::shard::Mark> {
+        let mut state = self.lock();
+        state.asked = false;
+        if state.block.is_empty() {
+            return None;
+        }
+        std::mem::swap(&mut state.block, spare);
+        let mark = super::shard::Mark {
+            offset: state.encoder.as_ref().map_or(0, Encoder::offset),
+            samples: state.samples,
+        };
+        drop(state);
+        self.room.notify_waiters();
+        Some(mark)
+    }
+
+    /// The disk refuses bytes, or takes them again.
+    pub(super) fn set_starved(&self, starved: bool) {
+        let mut state = self.lock();
+        if state.starved != starved {
+            state.starved = starved;
+            drop(state);
+            self.room.notify_waiters();
+        }
+    }
+
+    pub(super) fn set_synced(&self, samples: u64) {
+        let samples = samples.min(self.lock().ack_limit);
+        self.synced.send_if_modified(|synced| {
+            let further = samples > *synced;
+            *synced = samples.max(*synced);
+            further
+        });
+    }
+}
+
+impl State {
+    /// Audio at position `at` is lost: nothing from there on is acknowledged any more.
+    pub(super) fn limit_acks(&mut self, at: u64) {
+        self.ack_limit = self.ack_limit.min(at);
+    }
+
+    /// Samples per channel behind everything that stands in the log: what was given up last does not yet.
+    pub(super) fn logged(&self) -> u64 {
+        self.dropped.map_or(self.samples, |(at, _)| at)
+    }
+
+    const fn has_room(&self, payload: usize) -> bool {
+        self.block.is_empty() || self.block.len() + Encoder::packet_size(payload) <= BLOCK_CAP
+    }
+
+    /// The encoder, with the header in the block before anything else.
+    fn encoder(&mut self) -> Option<&mut Encoder> {
+        if self.encoder.is_none() {
+            self.encoder = Encoder::create(&self.header, salt(&self.header), &mut self.block).ok();
+        }
+        self.encoder.as_mut()
+    }
+
+    fn log_packet(&mut self, meta: PacketMeta, samples: u64, payload: &[u8]) {
+        self.encoder();
+        if let Some(encoder) = self.encoder.as_mut() {
+            encoder.packet(meta, payload, &mut self.block);
+        }
+        self.samples = self.samples.max(meta.timestamp + samples);
+        if let Some(survey) = self.survey.as_mut() {
+            survey.packet(meta, samples);
+        }
+    }
+
+    fn log_event(&mut self, arrival: Micros, event: &Event) {
+        self.encoder();
+        if let Some(encoder) = self.encoder.as_mut() {
+            encoder.event(arrival, event, &mut self.block);
+        }
+        if let Some(survey) = self.survey.as_mut() {
+            survey.event(arrival, event);
+        }
+    }
+
+    fn log_footer(&mut self, at: Micros, reason: &str) {
+        let samples = self.samples;
+        if let Some(encoder) = self.encoder.as_mut() {
+            encoder.footer(samples, at, reason, &mut self.block);
+        }
+    }
+
+    fn give_up(&mut self, at: u64, samples: u64) {
+        let (_, dropped) = self.dropped.get_or_insert((at, 0));
+        *dropped += samples;
+        self.limit_acks(at);
+        self.samples = self.samples.max(at + samples);
+    }
+
+    fn settle_dropped(&mut self, arrival: Micros) {
+        if let Some((at, samples)) = self.dropped.take() {
+            self.log_event(arrival, &Event::Gap { at, samples, reason: GapReason::Overflow });
+        }
+    }
+}
+
+/// Any number that differs from file to file will do: a record of another file must not pass for one of this.
+pub(super) fn salt(header: &LogHeader) -> u32 {
+    crc32c::crc32c_append(header.number, header.track.0.as_bytes())
+}

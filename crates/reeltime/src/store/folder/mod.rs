@@ -1,0 +1,170 @@
+//! A folder as a store.
+//!
+//! # What a crash leaves
+//!
+//! A body is written to a file in `.tmp` at the root, synced, then renamed to its key without replacing
+//! anything, then the key's folder is synced; only then does [`put`](Store::put) return. So at any instant
+//! an object is either absent or complete:
+//!
+//! | crash | leaves |
+//! |---|---|
+//! | while the body is written, or before the rename | a file in `.tmp`, swept when the store is opened next |
+//! | after the rename, before `put` returns | a complete object nobody was told of (after a loss of power, perhaps nothing); the catalogue has its row as staged and the sweeper takes it |
+//! | after `put` returned | the object |
+//!
+//! Each folder on the way to a key is synced too, whether it was made just now or not: a process that was
+//! killed may have left it unsynced.
+//!
+//! # What it never does
+//!
+//! It never leaves its folder: every component of a key is opened from the one above without following links
+//! (`tree.rs`), and a link in the way is an error. It never blocks an async thread: a `put` runs on one
+//! blocking thread from its first byte to its last, a `get` borrows one for each chunk, so that a slow
+//! reader holds none.
+//!
+//! A folder is not an object store in one way: the keys `a` and `a/b` exclude each other. Folders that
+//! became empty stay. One process at a time may have a folder open, since opening sweeps `.tmp`.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reeltime_core::keys::ObjectKey;
+use tokio::task::spawn_blocking;
+
+use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, Store, StoreError};
+use tree::Tree;
+
+mod tree;
+
+/// Chunks read ahead of whoever reads an object.
+const READ_AHEAD: usize = 2;
+
+/// A store in a folder; see the [module](self) for what a crash leaves.
+#[derive(Clone)]
+pub struct FolderStore {
+    tree: Arc<Tree>,
+}
+
+impl FolderStore {
+    /// Opens the folder `root` as a store, makes it where it is missing, and sweeps what a crash left in `.tmp`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where the folder cannot be made, read or written.
+    pub async fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let path = root.clone();
+        let tree = blocking(&path, move || Tree::open(root)).await?;
+        Ok(Self { tree: Arc::new(tree) })
+    }
+
+    /// Runs `work` on a thread that may block.
+    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tree) -> Result<T, StoreError> + Send + 'static,
+    {
+        let tree = self.tree.clone();
+        blocking(self.tree.path(), move || work(&tree)).await
+    }
+}
+
+async fn blocking<T, F>(path: &Path, work: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, StoreError> + Send + 'static,
+{
+    let ended = |error: tokio::task::JoinError| StoreError::Io {
+        verb: "finish its work on",
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    };
+    spawn_blocking(work).await.map_err(ended)?
+}
+
+#[async_trait]
+impl Store for FolderStore {
+    async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        let key = key.clone();
+        self.run(move |tree| write_object(tree, key, body)).await
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
+        let key = key.clone();
+        let (file, size) = self.run(move |tree| tree.file(&key)?.ok_or(StoreError::NotFound { key })).await?;
+        let range = range.map_or(0..size, |range| range.start..range.end.min(size));
+        let (sender, body) = ByteStream::channel(READ_AHEAD);
+        tokio::spawn(feed(Arc::new(file), range, sender));
+        Ok(body)
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        let key = key.clone();
+        self.run(move |tree| Ok(tree.file(&key)?.map(|(_, size)| ObjectMeta { key, size }))).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.run(move |tree| tree.remove(&key)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.run(move |tree| tree.list(&prefix)).await
+    }
+}
+
+/// Writes a body beside the objects and gives it its name once it is complete and synced.
+fn write_object(tree: &Tree, key: ObjectKey, mut body: ByteStream) -> Result<ObjectMeta, StoreError> {
+    let place = tree.place(&key)?;
+    let mut temporary = tree.temporary()?;
+    let mut size = 0;
+    while let Some(chunk) = body.blocking_next() {
+        let chunk = chunk.map_err(|source| StoreError::Body { key: key.clone(), source })?;
+        temporary.file.write_all(&chunk).map_err(|source| tree.failed("write", &key, source))?;
+        size += chunk.len() as u64;
+    }
+    temporary.file.sync_data().map_err(|source| tree.failed("sync", &key, source))?;
+    temporary.publish(place)?;
+    Ok(ObjectMeta { key, size })
+}
+
+/// Sends `range` of a file and its end, or why there is none.
+async fn feed(file: Arc<File>, range: Range<u64>, sender: ByteSender) {
+    // A reader that went away wants neither.
+    let _ = match send_range(file, range, &sender).await {
+        Ok(()) => sender.finish().await,
+        Err(error) => sender.fail(error).await,
+    };
+}
+
+async fn send_range(file: Arc<File>, range: Range<u64>, sender: &ByteSender) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let length = (range.end - at).min(CHUNK as u64);
+        let file = file.clone();
+        let read = spawn_blocking(move || read_exactly(&file, at, length as usize));
+        let chunk = read.await.map_err(io::Error::other)??;
+        sender.send(chunk).await.map_err(|closed| io::Error::new(io::ErrorKind::BrokenPipe, closed))?;
+        at += length;
+    }
+    Ok(())
+}
+
+fn read_exactly(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut chunk = vec![0; length];
+    file.read_exact_at(&mut chunk, at)?;
+    Ok(chunk.into())
+}
+
+impl fmt::Debug for FolderStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FolderStore").field(&self.tree.path()).finish()
+    }
+}

@@ -1,0 +1,45 @@
+# Short names for what people type; `just` alone lists them.
+
+_list:
+    @just --list
+
+# Set up, build and serve: just start --listen 127.0.0.1:7400
+start *ARGS:
+    ./scripts/start {{ARGS}}
+
+# Set up and run every test
+test:
+    ./scripts/test
+
+# Lints, licences and documentation, warnings refused
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Format everything
+fmt:
+    cargo fmt --all
+    cargo fmt --manifest-path fuzz/Cargo.toml
+
+# Known vulnerabilities in what we depend on (downloads the RustSec database)
+audit:
+    cargo deny check advisories
+
+# Fuzz one target until stopped: just fuzz log_scan (needs a nightly toolchain and cargo-fuzz)
+fuzz TARGET *ARGS:
+    mkdir -p fuzz/corpus/{{TARGET}}
+    cargo +nightly fuzz run --features libfuzzer {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} {{ARGS}}
+
+# Kill the server under 100 live sessions COUNT times and count what was lost (after `just test`, which sets up)
+kill-loop COUNT="1000":
+    ./scripts/test kill-loop {{COUNT}}
+
+# The figures of speed and memory, as one JSON document
+bench *ARGS:
+    cargo run --release --package reeltime-server -- bench --json {{ARGS}}
+
+# The documentation of the crates, in the browser
+docs:
+    cargo doc --workspace --no-deps --open

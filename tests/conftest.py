@@ -1,0 +1,63 @@
+"""Servers for the tests: one that a worker's tests share, and fresh ones for tests that hurt theirs."""
+
+import itertools
+import shutil
+
+import pytest
+from harness import judges
+from harness.server import BINARY, Server
+
+TOOLS = (
+    BINARY,
+    "ffmpeg",
+    "ffprobe",
+    "sox",
+    "soxi",
+    "opusenc",
+    "opusinfo",
+    "mediainfo",
+    "flac",
+    "espeak-ng",
+    "strace",
+    "node",
+    "websocat",
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=20, help="how often the loop kills the server")
+
+
+def pytest_sessionstart():
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        pytest.exit(f"missing: {', '.join(missing)}. Run ./scripts/test, which installs them.", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A server on its defaults, shared: a test finds its own recordings by their ids and calls."""
+    shared = Server(tmp_path_factory.mktemp("server")).start()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def new_server(tmp_path):
+    """Makes servers of this test alone: `new_server("--flag", SETTING="value")`, not started yet."""
+    made = []
+    numbers = itertools.count(1)
+
+    def make(*arguments, **options):
+        made.append(Server(tmp_path / f"server-{next(numbers)}", *arguments, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def speech():
+    """About four seconds of speech as 16 kHz mono s16le."""
+    return judges.espeak("The quick brown fox jumps over the lazy dog, and every word of it is kept.")
