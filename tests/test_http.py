@@ -10,7 +10,7 @@ import pytest
 from harness.clients import Ingest
 from harness.judges import wave_file
 from harness.oracle import indexed_pcm
-from harness.server import on_disk, until
+from harness.server import of_tracks, on_disk, until
 from openapi_spec_validator import validate
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -94,9 +94,9 @@ def test_a_wrong_query_is_a_problem(server, query):
 def test_the_details_name_participants_tracks_gaps_pauses_and_marks(server, finished):
     recording = server.recording(finished)
     assert recording["id"] == finished and recording["state"] in ("complete", "completed")
-    assert [each["identity"] for each in recording["participants"]] == ["ada"]
+    assert recording["participants"] == ["ada"]
     assert len(recording["tracks"]) == 1
-    assert recording["gaps"] == recording["pauses"] == recording["marks"] == []
+    assert of_tracks(recording, "gaps") == of_tracks(recording, "pauses") == of_tracks(recording, "marks") == []
 
 
 def test_the_manifest_is_versioned_json(server, finished):
@@ -191,7 +191,7 @@ def test_a_live_recording_answers_ranges_without_promising_a_length(server):
 @pytest.mark.parametrize("query", [{"format": "tape"}, {"layout": "quadraphonic"}, {"participant": "nobody"}], ids=str)
 def test_a_stream_that_cannot_be_made_is_a_problem(server, finished, query):
     answer = server.get(f"{API}/{finished}/stream", params=query)
-    assert answer.status_code in (400, 404, 422) and is_problem(answer, answer.status_code)
+    assert answer.status_code in (400, 404, 406, 422) and is_problem(answer, answer.status_code)
 
 
 def signed(server, recording_id: str) -> str:
@@ -304,7 +304,7 @@ def test_a_recording_can_be_paused_resumed_and_stopped_over_http(server):
     assert server.request("POST", f"{path}/stop").ok
     assert client.closed()[0] == 1000
     recording = server.completed(client.recording_id)
-    assert len(recording["pauses"]) == 1
+    assert len(of_tracks(recording, "pauses")) == 1
     assert wave_file(server.stream(client.recording_id))[1] == first + bytes(16_000) + last
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,7 +25,7 @@ class Ingest:
     def __init__(self, server, *, v1: bool = True, path: str = "/v1/ingest/pcm", headers=None, first=None, **query):
         query = {name: value for name, value in ({"clock": "samples"} | query).items() if value is not None}
         uri = server.url(path, "ws") + ("?" + urlencode(query) if query and first is None else "")
-        self.socket = connect(
+        opening = connect(
             uri,
             subprotocols=["reeltime.v1"] if v1 else None,
             additional_headers=headers,
@@ -34,6 +35,7 @@ class Ingest:
             open_timeout=10,
             close_timeout=5,
         )
+        self.socket = ExitStack().enter_context(opening)
         self.acked = 0
         self.seen: list[dict] = []
         if first is not None:

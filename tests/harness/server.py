@@ -43,6 +43,11 @@ def run_reeltime(*arguments: str, cwd: Path, seconds: float = 20.0, **settings: 
     )
 
 
+def of_tracks(recording: dict, name: str) -> list[dict]:
+    """All gaps, pauses or marks of a recording, track by track."""
+    return [each for track in recording["tracks"] for each in track[name]]
+
+
 def on_disk(server: "Server", audio: bytes, window: int = 256) -> list[Path]:
     """The files under the server's folder that hold any stretch of `audio`, looked for every `window` bytes."""
     stretches = [audio[at : at + 64] for at in range(0, len(audio) - 64, window)]

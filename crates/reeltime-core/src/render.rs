@@ -11,11 +11,12 @@
 use std::collections::VecDeque;
 
 use crate::log::PacketMeta;
-use crate::media::{Codec, Format, g711, ogg, wav};
+use crate::media::{Codec, Format, g711, ogg, opus, wav};
 use crate::timeline::{Counting, Layout, Placer, Sink};
 
-/// Silence written by one call, in samples per channel.
-const CHUNK: u64 = 16_384;
+/// Silence written by one call, in samples per channel: a multiple of every Opus packet's length, so that a long
+/// gap is filled with frames of one size.
+const CHUNK: u64 = 3 * opus::MAX_SAMPLES as u64;
 
 /// What to make of a track.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -257,6 +257,15 @@ fn opus_is_kept_as_received_and_gaps_are_concealed() {
 }
 
 #[test]
+fn a_long_gap_is_filled_with_frames_of_one_size() {
+    let file = Track::new(OPUS).send(&[0x48, 1]).miss(480_000).render(Output::as_received(Codec::Opus));
+    let mut reader = ogg::PacketReader::new(std::io::Cursor::new(file));
+    let packets: Vec<_> = std::iter::from_fn(|| reader.read_packet().unwrap()).skip(3).collect();
+    assert_eq!(packets.len(), 500);
+    assert!(packets.iter().all(|packet| packet.data == [0x48]));
+}
+
+#[test]
 fn an_empty_track_is_an_empty_file() {
     assert_eq!(Track::new(PCM).render(AS_RECEIVED).len(), 44);
     assert!(!Track::new(OPUS).render(Output::as_received(Codec::Opus)).is_empty());

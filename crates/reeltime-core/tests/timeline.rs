@@ -269,6 +269,23 @@ fn an_opus_packet_is_never_cut() {
 }
 
 #[test]
+fn a_gap_that_was_shown_and_made_up_is_taken_back_by_the_next_missing_media() {
+    let burst: Vec<_> = (0..50).map(|index| packet(5_900, 100 + index * 10, 10)).collect();
+    let log = [steady(0, 0, 10), burst, steady(6_400, 640, 10)].concat(); // 40 samples are missing
+    let mut placer = Placer::new(FORMAT, Counting::Arrival, &Layout::default());
+    let mut runs = common::Runs::default();
+    for (from, to) in [(0, 12), (12, log.len())] {
+        placer.extend(&survey(FORMAT, Counting::Arrival, &log[..to]).layout());
+        for item in &log[from..to] {
+            let Item::Packet(meta, samples) = item else { continue };
+            placer.packet(*meta, &payload(meta.timestamp, *samples), &mut runs);
+        }
+    }
+    assert_eq!(runs.0, [media(0, 100), Run::Silence(480), media(100, 500), media(640, 100)]);
+    assert_eq!(placer.position(), 1_180, "of which 440 are ahead");
+}
+
+#[test]
 fn following_a_live_track_loses_nothing_when_a_gap_is_made_up() {
     let burst: Vec<_> = (0..50).map(|index| packet(5_900, 100 + index * 10, 10)).collect();
     let log = [steady(0, 0, 10), burst, steady(6_000, 600, 10), steady(12_000, 700, 10)].concat();

@@ -65,6 +65,7 @@ impl Placer {
             (stall.before, total)
         }));
         self.next_stall = self.stalls.partition_point(|&(before, _)| before < self.front.end);
+        self.shift = self.next_stall.checked_sub(1).map_or(0, |last| self.stalls[last].1);
         self.packets = layout.counters.packets;
         self.samples = layout.samples;
     }
@@ -122,7 +123,7 @@ impl Placer {
             if before > fit.at {
                 break;
             }
-            self.shift = self.shift.max(total);
+            self.shift = total;
             self.next_stall += 1;
         }
         self.silence_to(fit.at.saturating_add(self.shift), sink);

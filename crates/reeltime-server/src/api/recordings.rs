@@ -81,7 +81,7 @@ pub(crate) async fn list(
 }
 
 fn states(asked: Option<&str>) -> Result<Vec<RecordingState>, Problem> {
-    let names = || RecordingState::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || RecordingState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
     let one =
         asked.map(|name| name.parse().map_err(|_| unprocessable(format!("state is one of {}", names()))));
     one.into_iter().collect()

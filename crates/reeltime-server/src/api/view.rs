@@ -77,7 +77,7 @@ impl From<RecordingView> for Recording {
             call_id: view.call_id,
             created_at: view.created_at,
             duration_seconds: view.duration_seconds,
-            state: view.state.as_str(),
+            state: view.state.name(),
             reason: view.reason,
             started_at: view.started_at,
             ended_at: view.ended_at,

@@ -28,7 +28,8 @@ fn setting(
 }
 
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let mut command = reeltime(&folder(), arguments);
+    let folder = folder();
+    let mut command = reeltime(&folder, arguments);
     let (code, stdout, stderr) = run(command.envs(environment.iter().copied()));
     assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert_eq!(stderr.trim_end().lines().count(), 1, "not one sentence: {stderr}");
@@ -76,8 +77,9 @@ fn wrong_usage_exits_2_with_what_to_do() {
     assert!(wrong.contains("MP3 comes with a later version"), "{wrong}");
     let wrong = refused(&["serve", "--config", "nowhere.toml"], &[]);
     assert!(wrong.contains("nowhere.toml"), "{wrong}");
-    assert_eq!(run(&mut reeltime(&folder(), &["serve", "--no-such-flag"])).0, Some(2));
-    assert_eq!(run(&mut reeltime(&folder(), &[])).0, Some(2));
+    let folder = folder();
+    assert_eq!(run(&mut reeltime(&folder, &["serve", "--no-such-flag"])).0, Some(2));
+    assert_eq!(run(&mut reeltime(&folder, &[])).0, Some(2));
 }
 
 #[test]
@@ -122,7 +124,8 @@ fn a_data_folder_in_use_exits_1_with_what_to_do() {
     let server = Server::start(&[]);
     let data = server.folder.path().join("reeltime-data");
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
-    let (code, _, stderr) = run(&mut reeltime(&folder(), &arguments));
+    let elsewhere = folder();
+    let (code, _, stderr) = run(&mut reeltime(&elsewhere, &arguments));
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("in use by another process") && stderr.contains("--data-dir"), "{stderr}");
     assert_eq!(server.get("/healthz").status, 200);
@@ -139,8 +142,9 @@ fn a_data_folder_that_is_a_file_exits_1_with_its_name() {
 
 #[test]
 fn every_command_has_help_with_examples() {
+    let folder = folder();
     for command in ["serve", "config", "recover", "export"] {
-        let (code, stdout, _) = run(&mut reeltime(&folder(), &[command, "--help"]));
+        let (code, stdout, _) = run(&mut reeltime(&folder, &[command, "--help"]));
         assert_eq!(code, Some(0));
         assert!(stdout.contains("Examples:\n  ") && stdout.contains("--data-dir"), "{stdout}");
     }

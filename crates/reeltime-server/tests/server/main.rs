@@ -5,3 +5,4 @@ mod connections;
 mod http;
 mod openapi;
 mod process;
+mod recordings;

@@ -8,6 +8,8 @@ use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::{Micros, UtcMicros};
 use serde::{Deserialize, Serialize};
 
+pub use reeltime_core::manifest::State as RecordingState;
+
 /// An enum whose variants have one name each, in the database and outside.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -44,36 +46,6 @@ macro_rules! named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such name")]
 pub struct UnknownName;
-
-named! {
-    /// Where a recording is in its life.
-    RecordingState {
-        /// Entered; nothing has arrived yet.
-        Starting = "starting",
-        /// Media arrives.
-        Active = "active",
-        /// Its last session is over; its outputs are being made.
-        Ending = "ending",
-        /// Published.
-        Complete = "complete",
-        /// It could not be recorded.
-        Failed = "failed",
-        /// It was given up before anything was recorded.
-        Aborted = "aborted",
-        /// Published, and cut at a limit.
-        LimitReached = "limit_reached",
-    }
-}
-
-impl RecordingState {
-    /// Whether nothing comes after it.
-    pub const fn is_final(self) -> bool {
-        match self {
-            Self::Starting | Self::Active | Self::Ending => false,
-            Self::Complete | Self::Failed | Self::Aborted | Self::LimitReached => true,
-        }
-    }
-}
 
 named! {
     /// What an object is to its recording.

@@ -261,12 +261,9 @@ impl Recorder {
             recording.delete();
             self.control(tenant, id, Control::Stop).await;
         }
-        let Some(removed) = self.0.catalogue.delete(tenant, id).await? else { return Ok(()) };
-        for key in removed.keys() {
-            self.0.store.delete(key).await?;
-            self.0.catalogue.forget(tenant, key).await?;
+        if self.remove_objects(tenant, id).await?.is_some() {
+            info!(recording = %id, "deleted");
         }
-        info!(recording = %id, "deleted");
         Ok(())
     }
 

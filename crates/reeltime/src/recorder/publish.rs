@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeltime_core::id::TrackId;
+use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::{KeyFields, ObjectKey};
 use reeltime_core::log::{LogHeader, Purpose, Record};
 use reeltime_core::manifest;
@@ -19,7 +19,7 @@ use super::Recorder;
 use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
-    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, Page, Publication, RecordingState,
+    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, Page, Publication, RecordingState, Removed,
     StateChange, StoredObject, stage_unique,
 };
 use crate::error::Error;
@@ -81,16 +81,27 @@ impl Recorder {
 
     /// Its owner deleted it: nothing of it may stay.
     async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
-        if let Some(removed) = self.inner().catalogue.delete(&recording.tenant, recording.id).await? {
-            for key in removed.keys() {
-                self.inner().store.delete(key).await?;
-                self.inner().catalogue.forget(&recording.tenant, key).await?;
-            }
-        }
+        let Some(removed) = self.remove_objects(&recording.tenant, recording.id).await? else {
+            return Ok(());
+        };
         for log in recording.tracks() {
-            self.inner().spool.discard(log.id()).map_err(Error::Spool)?;
+            self.inner().spool.discard(log.id(), &removed).map_err(Error::Spool)?;
         }
         Ok(())
+    }
+
+    /// Deletes a recording in the catalogue, then its bytes in the store; the proof, where there was one.
+    pub(super) async fn remove_objects(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+    ) -> Result<Option<Removed>, Error> {
+        let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
+        for key in removed.keys() {
+            self.inner().store.delete(key).await?;
+            self.inner().catalogue.forget(tenant, key).await?;
+        }
+        Ok(Some(removed))
     }
 
     /// The recording's tracks that hold anything, with their timelines.
@@ -276,7 +287,7 @@ pub(super) fn manifest_of(
         recording.id,
         recording.tenant.clone(),
         Some(recording.call_name()),
-        state.to_string().parse().unwrap_or(manifest::State::Failed),
+        state,
         epoch,
         ended,
         tracks,

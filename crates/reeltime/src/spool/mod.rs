@@ -10,7 +10,8 @@
 //!
 //! Invariants:
 //! - `received ≥ appended ≥ written ≥ synced`; a client is told `synced` and nothing else.
-//! - A log is released with a [`Published`] in hand and in no other way.
+//! - A log is released with a [`Published`] in hand, or with the [`Removed`] of a recording that its owner deleted, and
+//!   in no other way.
 //! - One process uses a data folder at a time ([`FolderLock`]).
 
 use std::io;
@@ -24,7 +25,7 @@ use reeltime_core::log::LogHeader;
 use reeltime_core::timeline::Survey;
 use tracing::{info, warn};
 
-use crate::catalogue::Published;
+use crate::catalogue::{Published, Removed};
 
 pub mod disk;
 mod lock;
@@ -254,7 +255,10 @@ impl Spool {
     }
 
     /// Removes the logs of a track whose recording its owner deleted.
-    pub(crate) fn discard(&self, track: TrackId) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub fn discard(&self, track: TrackId, _proof: &Removed) -> io::Result<()> {
         self.remove(track)
     }
 

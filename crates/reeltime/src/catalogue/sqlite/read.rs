@@ -61,7 +61,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, tenant: &str, filter: &Filter) 
     if !filter.states.is_empty() {
         let mut states = query.push(" AND state IN (").separated(", ");
         for state in &filter.states {
-            states.push_bind(state.as_str());
+            states.push_bind(state.name());
         }
         query.push(")");
     }
