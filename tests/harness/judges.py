@@ -125,3 +125,15 @@ def opus_packets(content: bytes) -> list[bytes]:
                 packet = b""
     assert packets[0].startswith(b"OpusHead") and packets[1].startswith(b"OpusTags")
     return packets[2:]
+
+
+def opus_samples(packet: bytes) -> int:
+    """How long a packet lasts, at 48 kHz (RFC 6716, section 3.1)."""
+    mode, code = packet[0] >> 3, packet[0] & 3
+    if mode < 12:
+        frame = (480, 960, 1_920, 2_880)[mode & 3]
+    elif mode < 16:
+        frame = (480, 960)[mode & 1]
+    else:
+        frame = (120, 240, 480, 960)[mode & 3]
+    return frame * (packet[1] & 0x3F if code == 3 else min(code, 1) + 1)

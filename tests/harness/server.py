@@ -48,11 +48,12 @@ def of_tracks(recording: dict, name: str) -> list[dict]:
     return [each for track in recording["tracks"] for each in track[name]]
 
 
-def on_disk(server: "Server", audio: bytes, window: int = 256) -> list[Path]:
+def on_disk(server: "Server", audio: bytes, window: int = 2_048) -> list[Path]:
     """The files under the server's folder that hold any stretch of `audio`, looked for every `window` bytes."""
     stretches = [audio[at : at + 64] for at in range(0, len(audio) - 64, window)]
     stretches = [stretch for stretch in stretches if any(stretch)]
-    contents = {path: path.read_bytes() for path in server.home.rglob("*") if path.is_file()}
+    # The zeros are what the server keeps in reserve: megabytes of nothing.
+    contents = {path: path.read_bytes().strip(b"\0") for path in server.home.rglob("*") if path.is_file()}
     return [path for path, content in contents.items() if any(stretch in content for stretch in stretches)]
 
 

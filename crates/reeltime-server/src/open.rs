@@ -42,13 +42,17 @@ pub(crate) async fn recorder(settings: &Settings, config: RecorderConfig) -> any
 
 /// The store, with the transcribe socket's own folder inside it.
 async fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let main = FolderStore::open(&settings.recording.store).await.context("cannot open the store (--store-url)")?;
+    let main =
+        FolderStore::open(&settings.recording.store).await.context("cannot open the store (--store-url)")?;
     if !settings.transcribe.record {
         return Ok(Arc::new(main));
     }
     let flat = &settings.transcribe.dir;
     let flat = FolderStore::open(flat).await.with_context(|| {
-        format!("cannot use {} for the transcribe socket's files; choose another --transcribe-dir", flat.display())
+        format!(
+            "cannot use {} for the transcribe socket's files; choose another --transcribe-dir",
+            flat.display()
+        )
     })?;
     Ok(Arc::new(MountedStore::new(Arc::new(main), TRANSCRIBE_MOUNT, Arc::new(flat))))
 }

@@ -4,14 +4,15 @@
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reeltime_core::log::Record;
 use reeltime_core::media::Format;
 use reeltime_core::render::{Output, TrackRenderer};
-use reeltime_core::timeline::{Counting, Layout};
+use reeltime_core::timeline::{Counting, Layout, Survey};
 
-use crate::spool::{Chain, Item, read_chain};
+use crate::spool::{Chain, Cursor, Disk, Item, TrackLog, read_chain, read_on};
 use crate::store::{ByteSender, ByteStream, CHUNK, StreamClosed};
 
 /// One file to make of one track.
@@ -65,35 +66,121 @@ fn write(job: &Job, out: &mut Out<'_>) -> Result<(), Stop> {
         out.pass = 0;
     }
     renderer.head(&mut out.buffer);
-    let mut closed = false;
+    let mut closed = Ok(false);
     read_chain(&job.chain, |item| {
-        let Item::Record(Record::Packet(packet)) = item else { return ControlFlow::Continue(()) };
-        let mut more = renderer.packet(packet.meta, packet.payload, &mut out.buffer);
-        loop {
-            match out.pass_on() {
-                Ok(false) => {}
-                Ok(true) => return ControlFlow::Break(()),
-                Err(StreamClosed) => {
-                    closed = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            if !more {
-                return ControlFlow::Continue(());
-            }
-            more = renderer.more(&mut out.buffer);
-        }
+        closed = feed(&mut renderer, item, out);
+        if matches!(closed, Ok(false)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .map_err(failed)?;
-    if closed {
-        return Err(Stop::Closed);
+    if !closed? {
+        finish(&mut renderer, out)?;
     }
+    Ok(())
+}
+
+/// Renders what a record gives; true once nothing more is wanted.
+fn feed(renderer: &mut TrackRenderer, item: Item<'_>, out: &mut Out<'_>) -> Result<bool, StreamClosed> {
+    let Item::Record(Record::Packet(packet)) = item else { return Ok(false) };
+    let mut more = renderer.packet(packet.meta, packet.payload, &mut out.buffer);
+    while !out.pass_on()? {
+        if !more {
+            return Ok(false);
+        }
+        more = renderer.more(&mut out.buffer);
+    }
+    Ok(true)
+}
+
+fn finish(renderer: &mut TrackRenderer, out: &mut Out<'_>) -> Result<(), StreamClosed> {
     let mut more = renderer.finish(&mut out.buffer);
     while more && !out.pass_on()? {
         more = renderer.more(&mut out.buffer);
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
+}
+
+/// How often a live track that is followed is looked at.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Renders a live track to its end, wherever that will be: its bytes come as they are received.
+pub(crate) fn follow(disk: Arc<dyn Disk>, log: Arc<TrackLog>, output: Output) -> ByteStream {
+    let (sender, stream) = ByteStream::channel(2);
+    tokio::spawn(async move {
+        let header = log.header();
+        let empty = Layout::default();
+        let Ok(renderer) = TrackRenderer::new(header.format, header.counting, &empty, output) else { return };
+        let mut follower = Follower { disk, log, renderer, cursor: Cursor::default(), sender, begun: false };
+        loop {
+            // In this order: what is appended before the end is seen, is also read.
+            let ended = follower.log.is_closed();
+            follower.log.flush().await;
+            let step = tokio::task::spawn_blocking(move || follower.step(ended).map(|()| follower));
+            // The reader went away, or the log cannot be read: then the body breaks off.
+            let Ok(Ok(next)) = step.await else { return };
+            if ended {
+                let _ = next.sender.finish().await;
+                return;
+            }
+            follower = next;
+            tokio::time::sleep(BEAT).await;
+        }
+    });
+    stream
+}
+
+struct Follower {
+    disk: Arc<dyn Disk>,
+    log: Arc<TrackLog>,
+    renderer: TrackRenderer,
+    cursor: Cursor,
+    sender: ByteSender,
+    begun: bool,
+}
+
+impl Follower {
+    /// Renders what has come since the last step.
+    fn step(&mut self, last: bool) -> Result<(), Stop> {
+        let failed = |error: io::Error| Stop::Failed(error);
+        let chain =
+            Chain::find(&*self.disk, self.log.id()).map_err(|error| failed(io::Error::other(error)))?;
+        let layout = match self.log.layout() {
+            Some(layout) => layout,
+            None => survey_chain(&chain).map_err(failed)?,
+        };
+        self.renderer.extend(&layout);
+        let mut out = Out::new(&self.sender, None);
+        if !std::mem::replace(&mut self.begun, true) {
+            self.renderer.head(&mut out.buffer);
+        }
+        let mut closed = Ok(false);
+        read_on(&chain, &mut self.cursor, |item| {
+            closed = feed(&mut self.renderer, item, &mut out);
+            if closed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .map_err(failed)?;
+        closed?;
+        if last {
+            finish(&mut self.renderer, &mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// A track's timeline from its files, as they are now.
+pub(crate) fn survey_chain(chain: &Chain) -> io::Result<Layout> {
+    let header = chain.header();
+    let mut survey = Survey::new(header.format, header.counting);
+    read_chain(chain, |item| {
+        match item {
+            Item::Record(Record::Packet(packet)) => {
+                survey.packet(packet.meta, header.format.samples_in(packet.payload).unwrap_or(0));
+            }
+            Item::Record(Record::Event(arrival, event)) => survey.event(arrival, &event),
+            Item::Record(Record::Footer(_)) | Item::Damage { .. } => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(survey.layout())
 }
 
 /// Cuts the renderer's bytes to the range and sends them in chunks.

@@ -45,6 +45,7 @@ impl StreamFields {
             format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
             participant: self.participant,
             decode: switch("decode", self.decode.as_deref())?,
+            follow: switch("follow", self.follow.as_deref())?,
         })
     }
 }

@@ -63,8 +63,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),
     row("resume_window", "TIME", "30s", "How long a lost session waits for its client to come back"),
     row("call_linger", "TIME", "2s", "How long a recording waits for another session of its call"),
-    row("idle_timeout", "TIME", "60s", "A session that sends nothing for this long is ended"),
-    row("drain_timeout", "TIME", "4s", "How long live sessions have to end when the server stops"),
+    row("idle_timeout", "TIME", "5m", "A session that sends nothing for this long is ended"),
+    row("drain_timeout", "TIME", "3s", "How long live sessions have to end when the server stops"),
     row("reserve", "BYTES", "64MiB", "Disk space kept for live sessions: new ones are refused below it"),
     row(
         "spool_budget",

@@ -140,10 +140,12 @@ fn a_complete_recording_is_served_bit_for_bit_with_its_validators() {
 
 #[test]
 fn a_link_opens_one_recording_without_a_key() {
-    let server = Server::start_with(&["--public-url", "https://rec.example/"], &[("REELTIME_API_KEYS", "key")]);
+    let server =
+        Server::start_with(&["--public-url", "https://rec.example/"], &[("REELTIME_API_KEYS", "key")]);
     let key = "Authorization: Bearer key";
     let url = format!("ws://{}/v1/ingest/pcm", server.address);
-    let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(url).unwrap();
+    let mut request =
+        tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(url).unwrap();
     request.headers_mut().insert("authorization", "Bearer key".parse().unwrap());
     let (mut socket, _) = client(request, server.connect()).unwrap();
     let hello: Value = serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
@@ -217,7 +219,10 @@ fn what_a_killed_server_left_is_shown_recovered_and_exported() {
 
     let found = recover(&server, &["--dry-run"]);
     assert_eq!(found["tracks"][0]["recording"], json!(id));
-    assert_eq!((&found["tracks"][0]["samples"], &found["tracks"][0]["closed"]), (&json!(16_000), &Value::Null));
+    assert_eq!(
+        (&found["tracks"][0]["samples"], &found["tracks"][0]["closed"]),
+        (&json!(16_000), &Value::Null)
+    );
     assert_eq!(recover(&server, &["--dry-run"]), found, "a dry run changes nothing");
     assert_eq!(recover(&server, &[]), found);
     assert_eq!(recover(&server, &["--dry-run"])["tracks"], json!([]));

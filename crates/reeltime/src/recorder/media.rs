@@ -15,8 +15,8 @@ use super::live::LiveRecording;
 use super::publish::{extension, master};
 use super::{Recorder, decode};
 use crate::error::Error;
-use crate::render::{Job, render};
-use crate::spool::Chain;
+use crate::render::{Job, follow, render};
+use crate::spool::{Chain, TrackLog};
 use crate::store::ByteStream;
 
 /// A container to serve. More come with the renderer's encoders.
@@ -48,6 +48,8 @@ pub struct Selection {
     pub participant: Option<String>,
     /// G.711 as 16 bit linear.
     pub decode: bool,
+    /// Of a live recording: go on to its end.
+    pub follow: bool,
 }
 
 /// Why a sound cannot be had.
@@ -107,6 +109,11 @@ enum Source {
     },
     /// Still in the spool: opened here, so that a publication meanwhile takes nothing away.
     Spool(Box<Job>),
+    /// Being recorded: to its end.
+    Live {
+        log: Arc<TrackLog>,
+        output: Output,
+    },
 }
 
 impl Recorder {
@@ -158,6 +165,9 @@ impl Recorder {
             Purpose::Transcribe { .. } => master(track),
             Purpose::Plain => wanted(track.header.format, selection)?,
         };
+        if selection.follow && !track.log.is_closed() {
+            return Ok(self.followed(Arc::clone(&track.log), output));
+        }
         let (format, counting) = (track.header.format, track.header.counting);
         let len = TrackRenderer::new(format, counting, &track.layout, output)?.wav_len();
         let chain = Chain::find(&**self.inner().spool.disk(), track.log.id()).map_err(Error::from)?;
@@ -172,6 +182,24 @@ impl Recorder {
             recorder: self.clone(),
             source: Source::Spool(Box::new(job)),
         })
+    }
+}
+
+impl Recorder {
+    fn followed(&self, log: Arc<TrackLog>, output: Output) -> Media {
+        let output = match output {
+            Output::Wav { samples, gaps, .. } => Output::Wav { samples, gaps, sizes: Sizes::Open },
+            Output::Ogg { .. } => output,
+        };
+        Media {
+            mime: output.mime(),
+            extension: extension(&output),
+            len: None,
+            complete: false,
+            etag: None,
+            recorder: self.clone(),
+            source: Source::Live { log, output },
+        }
     }
 }
 
@@ -220,6 +248,10 @@ impl Media {
             Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
             Source::Decode { key, format, samples } => {
                 decode::decoded(&self.recorder, key, *format, *samples, range).await
+            }
+            Source::Live { log, output } => {
+                let disk = Arc::clone(self.recorder.inner().spool.disk());
+                Ok(follow(disk, Arc::clone(log), *output))
             }
             Source::Spool(job) => Ok(render(Job { range, ..(**job).clone() })),
         }

@@ -77,11 +77,11 @@ impl RecorderConfig {
         Self {
             data_dir: data_dir.into(),
             spool: SpoolConfig::default(),
-            patience: Patience { idle: Duration::from_secs(60), resume_window: Duration::from_secs(30) },
+            patience: Patience { idle: Duration::from_secs(300), resume_window: Duration::from_secs(30) },
             call_linger: Duration::from_secs(2),
             key_template: DEFAULT_KEY_TEMPLATE.parse().unwrap(),
             transcribe_template: "transcribe/session_{session}_{unix}.{ext}".parse().unwrap(),
-            publishers: 2,
+            publishers: 4,
         }
     }
 }
@@ -104,6 +104,8 @@ pub(crate) struct Inner {
     draining: AtomicBool,
     /// Connections leave when this turns true.
     leave: watch::Sender<bool>,
+    /// Counts the connections that are there: each holds a receiver.
+    connections: watch::Sender<()>,
     _lock: FolderLock,
 }
 
@@ -165,6 +167,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             draining: AtomicBool::new(false),
             leave: watch::Sender::new(false),
+            connections: watch::Sender::new(()),
             config,
             _lock: lock,
         }));
@@ -216,7 +219,7 @@ impl Recorder {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.0.leave.send_replace(true);
-        let leaving = tokio::time::timeout(Duration::from_millis(700), self.all_left());
+        let leaving = tokio::time::timeout(Duration::from_millis(1_000), self.all_left());
         if leaving.await.is_err() {
             warn!("some connections did not leave in time; what they sent is in the spool");
         }
@@ -225,10 +228,14 @@ impl Recorder {
         self.0.catalogue.close().await;
     }
 
+    /// Until every connection has said what it had to say, and is closed.
     async fn all_left(&self) {
-        while self.0.registry.has_connected_sessions() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.0.connections.closed().await;
+    }
+
+    /// Held by a connection for as long as it lives.
+    pub(crate) fn connection(&self) -> watch::Receiver<()> {
+        self.0.connections.subscribe()
     }
 
     /// Waits until every recording that has ended is published.

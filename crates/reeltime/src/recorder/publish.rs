@@ -3,16 +3,15 @@
 //! A crash anywhere leaves the logs, so the next start does it again; a failure anywhere is tried again until it
 //! works. The logs are released with the catalogue's proof and in no other way.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::{KeyFields, ObjectKey};
-use reeltime_core::log::{LogHeader, Purpose, Record};
+use reeltime_core::log::{LogHeader, Purpose};
 use reeltime_core::manifest;
 use reeltime_core::render::{Gaps, Output, Samples, Sizes};
-use reeltime_core::timeline::{Layout, Survey};
+use reeltime_core::timeline::Layout;
 use tracing::{error, info, warn};
 
 use super::Recorder;
@@ -23,8 +22,8 @@ use crate::catalogue::{
     StateChange, StoredObject, stage_unique,
 };
 use crate::error::Error;
-use crate::render::{Job, render};
-use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
+use crate::render::{Job, render, survey_chain};
+use crate::spool::{Chain, Disk, TrackLog};
 use crate::store::{ByteStream, StoreError};
 
 /// A track with everything that its file is made from.
@@ -339,28 +338,9 @@ pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layou
     let disk = Arc::clone(disk);
     let done = tokio::task::spawn_blocking(move || {
         let chain = Chain::find(&*disk, track)?;
-        survey_chain(&chain)
+        survey_chain(&chain).map_err(Error::Spool)
     });
     done.await.map_err(|_| Error::Spool(std::io::Error::other("the survey of a log died")))?
-}
-
-fn survey_chain(chain: &Chain) -> Result<Layout, Error> {
-    let header = chain.header();
-    let mut survey = Survey::new(header.format, header.counting);
-    read_chain(chain, |item| {
-        match item {
-            Item::Record(Record::Packet(packet)) => {
-                if let Some(samples) = header.format.samples_in(packet.payload) {
-                    survey.packet(packet.meta, samples);
-                }
-            }
-            Item::Record(Record::Event(arrival, event)) => survey.event(arrival, &event),
-            Item::Record(Record::Footer(_)) | Item::Damage { .. } => {}
-        }
-        ControlFlow::Continue(())
-    })
-    .map_err(Error::Spool)?;
-    Ok(survey.layout())
 }
 
 /// Marks recordings that an earlier process entered, and that have no log, as given up: nothing was recorded.

@@ -42,6 +42,8 @@ pub(super) struct Connection {
     dialect: Dialect,
     synced: watch::Receiver<u64>,
     acked: u64,
+    /// Says that this connection is there.
+    _present: watch::Receiver<()>,
 }
 
 impl Connection {
@@ -50,6 +52,7 @@ impl Connection {
         let mark = LowWater::set(&recorder, ws.get_ref(), ingest.format(), now);
         Self {
             mark: Some(mark),
+            _present: recorder.connection(),
             ws,
             recorder,
             dialect,
@@ -86,7 +89,7 @@ impl Connection {
 
     async fn run(&mut self) -> End {
         let mut leaving = self.recorder.leaving();
-        let mut ping = tokio::time::interval(PING);
+        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let acks = self.acks();

@@ -180,34 +180,70 @@ pub(super) fn fill(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::R
 pub fn read_chain(chain: &Chain, mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![0; WINDOW];
     for link in &chain.links {
-        if read_link(link, &mut buffer, &mut visit)?.is_break() {
+        let end = link.until.map_or(End::File, End::At);
+        if read_from(&mut link.scanner.clone(), &*link.file, end, &mut buffer, &mut visit)?.is_break() {
             break;
         }
     }
     Ok(())
 }
 
-fn read_link(
-    link: &Link,
-    buffer: &mut Vec<u8>,
-    visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
-) -> io::Result<ControlFlow<()>> {
-    read_from(&mut link.scanner.clone(), &*link.file, link.until, buffer, visit)
+/// How far a live track was read.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor {
+    number: u32,
+    scanner: Option<Scanner>,
+}
+
+/// Reads on in a track that is still being written, from where `cursor` stands to its last whole record.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn read_on(
+    chain: &Chain,
+    cursor: &mut Cursor,
+    mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; WINDOW];
+    let first = cursor.number;
+    for link in chain.links.iter().filter(|link| link.number >= first) {
+        if link.number > cursor.number || cursor.scanner.is_none() {
+            *cursor = Cursor { number: link.number, scanner: Some(link.scanner.clone()) };
+        }
+        let Some(scanner) = cursor.scanner.as_mut() else { continue };
+        let end = link.until.map_or(End::Open, End::At);
+        if read_from(scanner, &*link.file, end, &mut buffer, &mut visit)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where to stop in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Where it ends now.
+    File,
+    /// At this byte.
+    At(u64),
+    /// It is still written: after its last whole record, with nothing said of what follows.
+    Open,
 }
 
 /// Reads one file from where `scanner` stands.
 pub(super) fn read_from(
     scanner: &mut Scanner,
     file: &dyn DiskFile,
-    until: Option<u64>,
+    end_at: End,
     buffer: &mut Vec<u8>,
     visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
     // `buffer[start..end]` is the window; the file's size is fixed now, so that a live log has an end.
-    let limit = until.unwrap_or(u64::MAX).min(file.size()?);
+    let size = file.size()?;
+    let limit = if let End::At(until) = end_at { until.min(size) } else { size };
     let (mut start, mut end) = (0, 0);
     loop {
-        let eof = scanner.offset() + (end - start) as u64 >= limit;
+        let eof = end_at != End::Open && scanner.offset() + (end - start) as u64 >= limit;
         let before = scanner.offset();
         let step = scanner.next(&buffer[start..end], eof);
         let item = match step {
@@ -224,11 +260,12 @@ pub(super) fn read_from(
                     buffer.resize(need, 0);
                 }
                 let at = scanner.offset() + end as u64;
-                let room = buffer.len().min(end + usize::try_from(limit - at).unwrap_or(usize::MAX));
+                let left = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
+                let room = buffer.len().min(end.saturating_add(left));
                 let read = fill(file, &mut buffer[end..room], at)?;
                 end += read;
                 if read == 0 {
-                    // The file is shorter than it was: as if it ended here.
+                    // A live log goes on later; one that is shorter than it was ends here.
                     return Ok(ControlFlow::Continue(()));
                 }
                 continue;

@@ -16,7 +16,7 @@ use reeltime_core::time::Micros;
 
 use super::disk::{Disk, DiskFile};
 use super::parse_file_name;
-use super::reader::{Chain, ChainError, Item, fill, read_from};
+use super::reader::{Chain, ChainError, End, Item, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
 const TAIL: u64 = 2 << 20;
@@ -173,12 +173,13 @@ impl RecoveredTrack {
             self.scan(&mut scanner, &*file)?;
         }
         self.valid_until = scanner.valid_until();
-        Ok(())
+        // What the dead process had not synced is about to be promised to a client that resumes.
+        file.sync()
     }
 
     fn scan(&mut self, scanner: &mut Scanner, file: &dyn DiskFile) -> io::Result<()> {
         let mut buffer = vec![0; 256 * 1024];
-        read_from(scanner, file, None, &mut buffer, &mut |item| {
+        read_from(scanner, file, End::File, &mut buffer, &mut |item| {
             self.see(item);
             ControlFlow::Continue(())
         })

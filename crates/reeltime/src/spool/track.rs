@@ -112,6 +112,11 @@ impl TrackLog {
         self.lock().samples
     }
 
+    /// Whether it takes nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.lock().ended
+    }
+
     /// Whether anything was ever appended.
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
