@@ -123,6 +123,7 @@ TEXTS = [
     '{"type":"mark"}',
     '{"type":"mark","name":7}',
     '{"type":"pause","reason":{}}',
+    '{"type":"resume"}',
     '{"type":"STOP"}',
     "[" * 10_000,
     '{"type":"mark","name":"' + "x" * 30_000 + '"}',

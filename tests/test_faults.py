@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from harness.clients import Ingest, refused
+from harness.clients import Ingest
 from harness.judges import data_of, wave_file
 from harness.oracle import compare, indexed_pcm
 from harness.server import of_tracks, on_disk, until
@@ -153,12 +153,15 @@ def fill(folder) -> None:
 
 
 def is_refused_as_full(server) -> bool:
+    """Whether a new session is turned away: 507 before it is a WebSocket, or 1013 after."""
     try:
-        return refused(server)[1] == 1013
+        client = Ingest(server)
     except InvalidStatus as answer:
         return answer.response.status_code == 507
-    except AssertionError:
-        return False
+    except ConnectionClosed as end:
+        return end.rcvd is not None and end.rcvd.code == 1013
+    client.close()
+    return False
 
 
 def test_a_full_disk_refuses_new_calls_first_and_loses_nothing_acknowledged(new_server, small_disk):
@@ -214,7 +217,7 @@ def under_strace(new_server, tmp_path, inject: str, **settings):
     return new_server(prefix=traced, **settings)
 
 
-@pytest.mark.parametrize("nth", range(1, 13))
+@pytest.mark.parametrize("nth", range(1, 11))
 def test_a_sync_that_fails_is_never_acknowledged_as_done(new_server, tmp_path, nth):
     """The nth sync of the process fails with EIO; then the server is killed: what it had acknowledged is there."""
     server = under_strace(new_server, tmp_path, f"error=EIO:when={nth}", REELTIME_RESUME_WINDOW="1s")

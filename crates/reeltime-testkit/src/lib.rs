@@ -1,6 +1,8 @@
 //! Contract suites: what every implementation of a trait does, written once and run on each.
 
 pub mod catalogue;
+pub mod chance;
+pub mod disk;
 pub mod store;
 
 /// Makes one `#[tokio::test]` of each named behaviour in a suite of this crate.
