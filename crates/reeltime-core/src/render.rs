@@ -422,7 +422,7 @@ fn amplify(payload: &[u8], gain: f32, out: &mut Vec<u8>) {
 }
 
 /// One sample times `gain`, rounded half away from zero, saturating at 16 bit.
-fn scale(sample: i16, gain: f32) -> i16 {
+pub fn scale(sample: i16, gain: f32) -> i16 {
     // A float that is out of range becomes the nearest integer that is in it.
     (f32::from(sample) * gain).round() as i16
 }

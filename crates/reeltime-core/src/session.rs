@@ -2,8 +2,8 @@
 //! is over. Time is an argument; the driver does what it is told.
 //!
 //! Unit everywhere: samples per channel, counted from the session's first. Audio that arrives during a pause is
-//! thrown away but counts; the log says so in events (`Gap` with reason `paused`), at the latest each second of it,
-//! so that a position that was acknowledged survives a crash in a pause too.
+//! thrown away but counts; the log says so in events (`Gap` with reason `paused`), so that a position that was
+//! acknowledged survives a crash in a pause too.
 
 use std::time::Duration;
 
@@ -175,27 +175,21 @@ impl Session {
         if self.paused_from.is_none() {
             return Reply::Nothing;
         }
-        let mut events: Vec<_> = self.paused_so_far(0).into_iter().collect();
+        let mut events: Vec<_> = self.paused_so_far().into_iter().collect();
         self.paused_from = None;
         events.push(Event::Resume { at: self.position });
         Reply::Log(events)
     }
 
-    /// The event for what was thrown away in this pause and no event covers yet, once it is at least `least`
-    /// samples (and not nothing).
-    pub fn paused_so_far(&mut self, least: u64) -> Option<Event> {
+    /// The event for what was thrown away in this pause and no event covers yet, if anything.
+    pub fn paused_so_far(&mut self) -> Option<Event> {
         let at = self.paused_from?;
         let samples = self.position - at;
-        if samples == 0 || samples < least {
+        if samples == 0 {
             return None;
         }
         self.paused_from = Some(self.position);
         Some(Event::Gap { at, samples, reason: GapReason::Paused })
-    }
-
-    /// Samples of a pause after which an event is due: one second.
-    pub fn pause_beat(&self) -> u64 {
-        u64::from(self.format.rate)
     }
 
     /// The warning for an oddity, the first time it happens.
@@ -289,20 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn paused_audio_counts_and_is_told_to_the_log_each_second_and_at_the_end() {
+    fn paused_audio_counts_and_is_told_to_the_log_once() {
         let mut session = session();
         session.audio(&[0; 640]);
         let Reply::Log(events) = session.text(ClientMessage::Pause { reason: None }) else { panic!() };
         assert_eq!(events, [Event::Pause { at: 320, reason: None }]);
-        let mut told = Vec::new();
-        for _ in 0..75 {
+        for _ in 0..50 {
             assert_eq!(session.audio(&[0; 640]), Audio::Paused);
-            told.extend(session.paused_so_far(session.pause_beat()));
         }
-        assert_eq!(told, [Event::Gap { at: 320, samples: 16_000, reason: GapReason::Paused }]);
+        let gap = |at, samples| Event::Gap { at, samples, reason: GapReason::Paused };
+        assert_eq!(session.paused_so_far(), Some(gap(320, 16_000)));
+        assert_eq!(session.paused_so_far(), None);
+        (0..25).for_each(|_| drop(session.audio(&[0; 640])));
         let Reply::Log(events) = session.text(ClientMessage::Resume) else { panic!() };
-        let rest = Event::Gap { at: 16_320, samples: 8_000, reason: GapReason::Paused };
-        assert_eq!(events, [rest, Event::Resume { at: 24_320 }]);
+        assert_eq!(events, [gap(16_320, 8_000), Event::Resume { at: 24_320 }]);
         assert_eq!(session.audio(&[0; 2]), Audio::Record { timestamp: 24_320, samples: 1 });
     }
 

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
+use crate::bench::Bench;
+use crate::bench::load::Load;
+use crate::bench::sink::Sink;
 use crate::settings::{Layers, SETTINGS, Setting};
 
 /// Records live conversations, every speaker, losing nothing that was received.
@@ -55,6 +58,18 @@ Examples:
   reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o call.wav
   reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o - | ffplay -")]
     Export(Export),
+    /// Measure what recording costs on this machine
+    #[command(after_help = "\
+Examples:
+  reeltime bench
+  reeltime bench --quick --only receive_cpu_ratio --json")]
+    Bench(Bench),
+    /// Read and throw away: what `bench` compares with
+    #[command(hide = true)]
+    BenchSink(Sink),
+    /// Send to a server of this machine, for `bench`
+    #[command(hide = true)]
+    BenchLoad(Load),
 }
 
 /// `reeltime config`.

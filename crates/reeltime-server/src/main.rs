@@ -3,6 +3,7 @@
 
 mod api;
 mod app;
+mod bench;
 mod cli;
 mod exit;
 mod export;
@@ -36,6 +37,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Recover(command) => recover::run(command),
         Verb::Export(command) => export::run(command),
+        Verb::Bench(command) => bench::run(command),
+        Verb::BenchSink(sink) => bench::sink::run(sink),
+        Verb::BenchLoad(load) => bench::load::run(load),
     }
 }
 

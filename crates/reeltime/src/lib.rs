@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`recorder`] | the front door: sessions in, recordings out |
+//! | [`file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |
@@ -11,6 +12,7 @@
 
 pub mod catalogue;
 pub mod error;
+pub mod file;
 pub mod recorder;
 mod render;
 pub mod source;
@@ -19,4 +21,5 @@ pub mod store;
 mod sys;
 
 pub use error::Error;
+pub use file::{ConversationRecorder, TranscribeRecorder};
 pub use recorder::{Recorder, RecorderConfig};

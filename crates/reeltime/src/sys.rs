@@ -6,7 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Sets how many bytes must wait in a socket before it counts as readable (`SO_RCVLOWAT`, socket(7)). Lowering it
 /// makes the kernel look at once whether there are enough now.
-pub(crate) fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said.
+pub fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4);
     // SAFETY: the descriptor is open for as long as it is borrowed, and the option's value is an `int` that lives
     // through the call.

@@ -1,12 +1,15 @@
 //! Opus in Ogg (RFC 7845, RFC 3533), append-only: a file that is cut anywhere plays to the cut.
 //!
-//! Packets are stored as they were received, so nothing is skipped at the start (pre-skip 0), and missing media is
-//! filled with packets that ask the decoder to conceal it, never by jumping the granule position (RFC 7845 §4.1).
+//! Packets are stored as they were received; the first samples that a decoder gives are its encoder's delay, which a
+//! player leaves out ([`PRE_SKIP`]). Missing media is filled with packets that ask the decoder to conceal it, never by jumping the granule position (RFC 7845 §4.1).
 
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
 use super::opus;
 
+/// Samples at the start that players leave out (RFC 7845 §4.2): the delay of libopus at its defaults, since a sender
+/// does not tell its own.
+pub const PRE_SKIP: u16 = 312;
 /// Samples after which a page is closed: one second.
 const PAGE_SAMPLES: u64 = opus::RATE as u64;
 /// What stands for missing media before any packet came: full band, 20 ms, mono.
@@ -38,7 +41,7 @@ impl Muxer {
     pub fn head(&mut self, out: &mut Vec<u8>) {
         let mut head = b"OpusHead\x01".to_vec();
         head.push(self.channels);
-        head.extend_from_slice(&[0, 0]); // pre-skip
+        head.extend_from_slice(&PRE_SKIP.to_le_bytes());
         head.extend_from_slice(&opus::RATE.to_le_bytes());
         head.extend_from_slice(&[0, 0, 0]); // gain, channel mapping family
         self.write(head, PacketWriteEndInfo::EndPage, 0);

@@ -44,7 +44,8 @@ fn stat(process: &str) -> anyhow::Result<String> {
 fn ticks(stat: &str, fields: &[usize]) -> anyhow::Result<Duration> {
     // The second field is the name in brackets, which may hold anything.
     let after_name = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?.1;
-    let field = |number: &usize| after_name.split(' ').nth(number - 3).and_then(|text| text.parse::<u64>().ok());
+    let field =
+        |number: &usize| after_name.split(' ').nth(number - 3).and_then(|text| text.parse::<u64>().ok());
     let sum = fields.iter().map(field).sum::<Option<u64>>().context("/proc/PID/stat is too short")?;
     Ok(Duration::from_millis(sum * 1_000 / TICKS))
 }
@@ -70,7 +71,8 @@ pub(super) fn busy() -> anyhow::Result<Duration> {
     let line = stat.lines().next().context("/proc/stat is empty")?;
     let counts: Vec<u64> = line.split_whitespace().skip(1).filter_map(|count| count.parse().ok()).collect();
     // user, nice, system, idle, iowait, irq, softirq, …: all but the two that are idleness.
-    let busy: u64 = counts.iter().take(7).enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, n)| n).sum();
+    let busy: u64 =
+        counts.iter().take(7).enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, n)| n).sum();
     Ok(Duration::from_millis(busy * 1_000 / TICKS))
 }
 

@@ -119,8 +119,7 @@ pub(crate) fn run(command: Bench) -> anyhow::Result<()> {
 async fn measure(command: &Bench) -> anyhow::Result<(Document, bool)> {
     let folder = command.dir.clone().unwrap_or_else(std::env::temp_dir);
     let plan = Plan { quick: command.quick, scratch: Scratch::create(&folder)? };
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // What is dropped here takes its processes and files with it.
     tokio::select! {
         measured = measure_all(&plan, &command.only) => Ok(measured),

@@ -40,7 +40,8 @@ impl Server {
         let mut child = command.spawn()?;
         let process = child.id().context("the server ended at once")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?).lines();
-        let line = tokio::time::timeout(START, stdout.next_line()).await.context("the server does not start")??;
+        let line =
+            tokio::time::timeout(START, stdout.next_line()).await.context("the server does not start")??;
         let Some(line) = line else {
             anyhow::bail!("the server did not start: {}", std::fs::read_to_string(&log)?.trim())
         };

@@ -107,7 +107,7 @@ fn announce(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Each session takes a socket and a file; the usual soft limit is 1,024.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {

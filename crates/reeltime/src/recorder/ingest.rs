@@ -338,8 +338,7 @@ impl Ingest {
         match self.core.session.audio(payload) {
             Audio::Record { timestamp, samples } => self.append(now, timestamp, samples, payload).await,
             Audio::Paused => {
-                let beat = self.core.session.pause_beat();
-                let event = self.core.session.paused_so_far(beat);
+                let event = self.core.session.paused_so_far();
                 self.core.log(&self.live, now, event.as_slice());
                 Ok(Taken::Counted)
             }
@@ -424,7 +423,7 @@ impl Ingest {
     /// Ends the session; gives its last position once all of it is synced.
     pub async fn stop(mut self, reason: &str) -> u64 {
         let now = self.recorder.inner().clock.now();
-        if let Some(event) = self.core.session.paused_so_far(0) {
+        if let Some(event) = self.core.session.paused_so_far() {
             self.core.log(&self.live, now, &[event]);
         }
         self.released = true;
@@ -450,7 +449,7 @@ impl Ingest {
             return self.stop("drain").await;
         }
         let now = self.recorder.inner().clock.now();
-        if let Some(event) = self.core.session.paused_so_far(0) {
+        if let Some(event) = self.core.session.paused_so_far() {
             self.core.log(&self.live, now, &[event]);
         }
         self.live.log.sync().await;

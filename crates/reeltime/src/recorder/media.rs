@@ -12,7 +12,7 @@ use reeltime_core::media::{Codec, Format};
 use reeltime_core::render::{Gaps, Output, RenderError, Samples, Sizes, TrackRenderer};
 
 use super::live::LiveRecording;
-use super::publish::{extension, master};
+use super::publish::{Settled, extension, master};
 use super::{Recorder, decode};
 use crate::error::Error;
 use crate::render::{Job, follow, render};
@@ -127,8 +127,8 @@ impl Recorder {
         id: RecordingId,
         selection: &Selection,
     ) -> Result<Media, MediaError> {
-        if let Some(live) = self.live(tenant, id) {
-            match self.live_media(&live, selection).await {
+        if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
+            match self.live_media(&live, &tracks, selection) {
                 // Published meanwhile: the catalogue has it now.
                 Err(MediaError::Failed(_)) if self.live(tenant, id).is_none() => {}
                 found => return found,
@@ -158,9 +158,13 @@ impl Recorder {
         })
     }
 
-    async fn live_media(&self, live: &LiveRecording, selection: &Selection) -> Result<Media, MediaError> {
-        let tracks = self.inner_settled(live).await?;
-        let track = choose(&tracks, selection, |track| &track.header.participant)?;
+    fn live_media(
+        &self,
+        live: &LiveRecording,
+        tracks: &[Settled],
+        selection: &Selection,
+    ) -> Result<Media, MediaError> {
+        let track = choose(tracks, selection, |track| &track.header.participant)?;
         let output = match live.purpose {
             Purpose::Transcribe { .. } => master(track),
             Purpose::Plain => wanted(track.header.format, selection)?,

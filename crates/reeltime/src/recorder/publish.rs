@@ -70,8 +70,12 @@ impl Recorder {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             proof => proof?,
         };
+        // Readers find it in the catalogue from here on, so that its logs can go.
+        self.inner().registry.remove_recording(recording.id);
         for log in recording.tracks() {
-            self.inner().spool.release(log.id(), &proof).map_err(Error::Spool)?;
+            if let Err(error) = self.inner().spool.release(log.id(), &proof) {
+                warn!(recording = %recording.id, %error, "cannot remove a published log; the next start will");
+            }
         }
         let seconds = publication.duration.0 as f64 / 1e6;
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");

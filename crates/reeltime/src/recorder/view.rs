@@ -1,5 +1,7 @@
 //! Recordings as the API shows them: published ones from the catalogue, live ones from memory.
 
+use std::sync::Arc;
+
 use reeltime_core::id::{RecordingId, SessionId, TrackId};
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::timeline::{Gap, Mark, Pause};
@@ -114,8 +116,7 @@ impl Recorder {
     /// # Errors
     /// Where the catalogue or a log cannot be read.
     pub async fn recording(&self, tenant: &str, id: RecordingId) -> Result<Option<RecordingView>, Error> {
-        if let Some(live) = self.live(tenant, id) {
-            let tracks = self.inner_settled(&live).await?;
+        if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
             return Ok(Some(self.live_view(&live, &tracks)));
         }
         let Some(row) = self.inner().catalogue.get(tenant, id).await? else { return Ok(None) };
@@ -132,8 +133,7 @@ impl Recorder {
     /// # Errors
     /// Where the catalogue or a log cannot be read.
     pub async fn manifest(&self, tenant: &str, id: RecordingId) -> Result<Option<serde_json::Value>, Error> {
-        if let Some(live) = self.live(tenant, id) {
-            let tracks = self.inner_settled(&live).await?;
+        if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
             let described = tracks.iter().map(|track| describe(track, None)).collect();
             return Ok(serde_json::to_value(manifest_of(&live, live.state(), described)).ok());
         }
@@ -141,12 +141,26 @@ impl Recorder {
         Ok(row.and_then(|row| row.manifest).and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    pub(super) fn live(&self, tenant: &str, id: RecordingId) -> Option<std::sync::Arc<LiveRecording>> {
+    pub(super) fn live(&self, tenant: &str, id: RecordingId) -> Option<Arc<LiveRecording>> {
         self.inner().registry.recording(tenant, id).filter(|recording| !recording.is_deleted())
     }
 
+    /// A live recording and its tracks; `None` where it is none, or was published meanwhile.
+    pub(super) async fn live_tracks(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+    ) -> Result<Option<(Arc<LiveRecording>, Vec<Settled>)>, Error> {
+        let Some(live) = self.live(tenant, id) else { return Ok(None) };
+        match self.flushed(&live).await {
+            Ok(tracks) => Ok(Some((live, tracks))),
+            Err(_) if self.live(tenant, id).is_none() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The tracks of a live recording, with everything received so far in their files.
-    pub(super) async fn inner_settled(&self, live: &LiveRecording) -> Result<Vec<Settled>, Error> {
+    async fn flushed(&self, live: &LiveRecording) -> Result<Vec<Settled>, Error> {
         let tracks = self.settled(live).await?;
         for track in &tracks {
             track.log.flush().await;
@@ -155,7 +169,7 @@ impl Recorder {
     }
 
     fn seconds_so_far(&self, live: &LiveRecording) -> f64 {
-        let settled = |log: std::sync::Arc<crate::spool::TrackLog>| {
+        let settled = |log: Arc<crate::spool::TrackLog>| {
             let (header, layout) = (log.header(), log.layout());
             // Of a track from an earlier process only its count is at hand.
             let fallback = reeltime_core::timeline::Layout { samples: log.samples(), ..Default::default() };

@@ -7,4 +7,5 @@ pub mod pcm;
 mod socket;
 pub mod transcribe;
 
+pub use crate::sys::set_receive_low_water;
 pub use socket::{Handshake, Socket};

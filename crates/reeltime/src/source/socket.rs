@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use reeltime_core::wire::v1::{ServerMessage, close};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -98,8 +99,8 @@ pub(super) async fn refuse(ws: &mut Socket, code: u16, name: &str, message: &str
     }
 }
 
-/// Closes with a code and a reason, and waits a moment for the other half of the close, so that the client reads
-/// the reason rather than a reset.
+/// Closes with a code and a reason, and reads on a moment until the client has closed its half: a socket dropped
+/// with unread bytes is reset, and takes the reason with it.
 pub(super) async fn leave(ws: &mut Socket, code: u16, reason: &str) {
     // A close frame's payload is at most 125 bytes (RFC 6455 §5.5), two of them the code.
     let mut end = reason.len().min(123);
@@ -108,9 +109,14 @@ pub(super) async fn leave(ws: &mut Socket, code: u16, reason: &str) {
     }
     let frame = CloseFrame { code: CloseCode::from(code), reason: reason[..end].into() };
     let closing = async {
-        if ws.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = ws.next().await {}
-        }
+        // After the client's own close this sends our half, which was queued when theirs was read.
+        let _ = ws.close(Some(frame)).await;
+        let _ = ws.flush().await;
+        while let Some(Ok(_)) = ws.next().await {}
+        let socket = ws.get_mut();
+        let _ = socket.shutdown().await;
+        let mut unread = [0; 4096];
+        while matches!(socket.read(&mut unread).await, Ok(1..)) {}
     };
     let _ = tokio::time::timeout(PATIENCE, closing).await;
 }

@@ -86,10 +86,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn look_at_space(&self) {
+        if let Ok(free) = self.disk.free() {
+            self.free.store(free, Ordering::Relaxed);
+        }
+    }
+
     /// Looks how much space is left, and sets the reserve aside again once there is plenty.
     fn watch_space(&self) {
-        let Ok(free) = self.disk.free() else { return };
-        self.free.store(free, Ordering::Relaxed);
+        self.look_at_space();
+        let free = self.free.load(Ordering::Relaxed);
         if !self.reserved.load(Ordering::Relaxed) && free >= self.config.reserve.saturating_mul(2) {
             self.set_reserve();
         }
@@ -124,9 +130,9 @@ impl Shared {
 /// Why a new session cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// Less than the reserve is left.
+    /// The reserve is in use, or less than its size is left beside it.
     #[error(
-        "the disk of the spool is full: {free} bytes are free and {reserve} are kept for live recordings"
+        "the disk of the spool is full: {free} bytes are free, a new session needs {reserve} beside what is kept for live ones; free some, or set a smaller --reserve"
     )]
     DiskFull {
         /// Bytes free.
@@ -215,8 +221,9 @@ impl Spool {
     /// # Errors
     /// [`NoRoom`], with what is missing.
     pub fn admit(&self) -> Result<(), NoRoom> {
+        self.shared.look_at_space();
         let usage = self.usage();
-        if usage.reserve > 0 && !usage.reserved {
+        if usage.reserve > 0 && (!usage.reserved || usage.free < usage.reserve) {
             return Err(NoRoom::DiskFull { free: usage.free, reserve: usage.reserve });
         }
         if usage.budget > 0 && usage.bytes >= usage.budget {

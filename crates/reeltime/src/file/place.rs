@@ -1,0 +1,106 @@
+//! Making a file so that nobody ever meets it without its head, and locking it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Makes `{stem}.wav` in `directory`, or the next of `{stem}-2.wav`, `{stem}-3.wav`, … that is free, with `head` in
+/// it and locked.
+pub(super) fn create(directory: &Path, stem: &str, head: &[u8]) -> io::Result<(File, PathBuf)> {
+    std::fs::create_dir_all(directory)?;
+    let mut number = 1_u64;
+    loop {
+        let path = directory.join(numbered(stem, number));
+        match place(directory, &path, head) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            done => return Ok((done?, path)),
+        }
+    }
+}
+
+fn numbered(stem: &str, number: u64) -> String {
+    if number == 1 { format!("{stem}.wav") } else { format!("{stem}-{number}.wav") }
+}
+
+/// Takes the lock of an open file: false where someone has it.
+pub(super) fn lock(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets go of the lock.
+pub(super) fn unlock(file: &File) {
+    // The lock ends with the file's last descriptor at the latest.
+    let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+}
+
+/// Makes names in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn place(directory: &Path, path: &Path, head: &[u8]) -> io::Result<File> {
+    match without_name(directory, head) {
+        Ok(file) => name(&file, path).map(|()| file),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOSYS) => with_name(path, head),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A file that gets its name when its head is in it: a name that is taken costs nothing, and a crash leaves nothing.
+fn without_name(directory: &Path, head: &[u8]) -> Result<File, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file: File = rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(0o644))?.into();
+    begin(&file, head).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(file)
+}
+
+/// Fails where the name is taken.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let by_descriptor = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, by_descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// For file systems that have no files without names: for an instant the file is empty.
+fn with_name(path: &Path, head: &[u8]) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    begin(&file, head).inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })?;
+    Ok(file)
+}
+
+fn begin(mut file: &File, head: &[u8]) -> io::Result<()> {
+    lock(file)?;
+    file.write_all(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_make_the_same_file_and_refuse_a_taken_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        let files = [place(folder.path(), &a, b"head").unwrap(), with_name(&b, b"head").unwrap()];
+        for (path, file) in [&a, &b].into_iter().zip(&files) {
+            assert_eq!(std::fs::read(path).unwrap(), b"head");
+            assert!(!lock(&File::open(path).unwrap()).unwrap(), "it is locked");
+            unlock(file);
+            assert!(lock(&File::open(path).unwrap()).unwrap());
+            let taken = [place(folder.path(), path, b"other"), with_name(path, b"other")];
+            for error in taken.map(|result| result.unwrap_err().kind()) {
+                assert_eq!(error, io::ErrorKind::AlreadyExists);
+            }
+            assert_eq!(std::fs::read(path).unwrap(), b"head");
+        }
+    }
+}
