@@ -7,9 +7,12 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// An error as it is told to a client.
+/// An error as it is told to a client. Boxed, since most results are none.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     status: StatusCode,
     detail: String,
     headers: HeaderMap,
@@ -36,12 +39,12 @@ pub(crate) struct Details {
 impl Problem {
     /// `detail` is a sentence for the person who reads it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), headers: HeaderMap::new() }
+        Self(Box::new(Parts { status, detail: detail.into(), headers: HeaderMap::new() }))
     }
 
     /// Adds a header to the answer.
     pub(crate) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.0.headers.insert(name, HeaderValue::from_static(value));
         self
     }
 
@@ -59,13 +62,14 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let Parts { status, detail, headers } = *self.0;
         let body = Details {
             r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail,
         };
-        let mut response = (self.status, self.headers, Json(body)).into_response();
+        let mut response = (status, headers, Json(body)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response

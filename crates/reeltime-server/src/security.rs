@@ -198,7 +198,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        guard.admit(&request.body(()).unwrap().into_parts().0, NOW)
+        let Ok(request) = request.body(()) else { panic!("{headers:?} are no headers") };
+        guard.admit(&request.into_parts().0, NOW)
     }
 
     #[test]

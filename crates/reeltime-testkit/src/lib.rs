@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod chance;
 pub mod disk;
 pub mod store;
+pub mod voice;
 
 /// Makes one `#[tokio::test]` of each named behaviour in a suite of this crate.
 #[doc(hidden)]

@@ -109,7 +109,8 @@ pub(crate) fn follow(disk: Arc<dyn Disk>, log: Arc<TrackLog>, output: Output) ->
         let header = log.header();
         let empty = Layout::default();
         let Ok(renderer) = TrackRenderer::new(header.format, header.counting, &empty, output) else { return };
-        let mut follower = Follower { disk, log, renderer, cursor: Cursor::default(), sender, begun: false };
+        let mut follower =
+            Follower { disk, log, renderer, cursor: Cursor::default(), sender, begun: false, chain: None };
         loop {
             // In this order: what is appended before the end is seen, is also read.
             let ended = follower.log.is_closed();
@@ -135,17 +136,23 @@ struct Follower {
     cursor: Cursor,
     sender: ByteSender,
     begun: bool,
+    /// The log's files as last found. They stay readable after a publisher has released the log, which it may do
+    /// before the last step here.
+    chain: Option<Chain>,
 }
 
 impl Follower {
     /// Renders what has come since the last step.
     fn step(&mut self, last: bool) -> Result<(), Stop> {
         let failed = |error: io::Error| Stop::Failed(error);
-        let chain =
-            Chain::find(&*self.disk, self.log.id()).map_err(|error| failed(io::Error::other(error)))?;
+        let chain = match (Chain::find(&*self.disk, self.log.id()), self.chain.take()) {
+            (Ok(found), _) => self.chain.insert(found),
+            (Err(_released), Some(kept)) => self.chain.insert(kept),
+            (Err(error), None) => return Err(failed(io::Error::other(error))),
+        };
         let layout = match self.log.layout() {
             Some(layout) => layout,
-            None => survey_chain(&chain).map_err(failed)?,
+            None => survey_chain(chain).map_err(failed)?,
         };
         self.renderer.extend(&layout);
         let mut out = Out::new(&self.sender, None);
@@ -153,7 +160,7 @@ impl Follower {
             self.renderer.head(&mut out.buffer);
         }
         let mut closed = Ok(false);
-        read_on(&chain, &mut self.cursor, |item| {
+        read_on(chain, &mut self.cursor, |item| {
             closed = feed(&mut self.renderer, item, &mut out);
             if closed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })

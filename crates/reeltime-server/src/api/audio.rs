@@ -44,8 +44,8 @@ impl StreamFields {
         Ok(Selection {
             format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
             participant: self.participant,
-            decode: switch("decode", self.decode.as_deref())?,
             follow: switch("follow", self.follow.as_deref())?,
+            decode: switch("decode", self.decode.as_deref())?,
         })
     }
 }
@@ -57,7 +57,7 @@ fn told(error: MediaError) -> Problem {
         MediaError::Empty => StatusCode::CONFLICT,
         MediaError::Participant { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         MediaError::UnknownFormat(_) | MediaError::Format(_) => StatusCode::NOT_ACCEPTABLE,
-        _ => return Problem::internal(error),
+        MediaError::Failed(_) | _ => return Problem::internal(error),
     };
     Problem::new(status, capitalised(&error.to_string()))
 }

@@ -172,7 +172,9 @@ fn refused(refusal: Refusal) -> Problem {
     let detail = capitalised(&refusal.to_string());
     match refusal {
         Refusal::NoRoom(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail),
-        _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, "5"),
+        Refusal::Draining | _ => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, "5")
+        }
     }
 }
 
@@ -192,7 +194,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let parts = request.body(()).unwrap().into_parts().0;
+        let Ok(request) = request.body(()) else { panic!("{headers:?} are no headers") };
+        let parts = request.into_parts().0;
         Asked::read(&parts).map_err(|problem| problem.into_response().status())
     }
 

@@ -1,5 +1,6 @@
 //! A recording's life as its owner sees it: while it is made, when it is done, and when it is gone.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,9 @@ impl Client {
 
     /// Reads until a message of this type comes, and returns it.
     fn wait_for(&mut self, kind: &str, enough: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "no {kind} came");
             let message = self.socket.read().unwrap();
             let Message::Text(text) = message else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
@@ -112,6 +115,45 @@ fn a_live_recording_is_served_as_far_as_it_is() {
 }
 
 #[test]
+fn who_follows_a_live_recording_hears_it_to_its_end() {
+    let server = Server::start(&[]);
+    let mut client = Client::connect(&server, "ack=disk");
+    client.audio(signal(0..8_000));
+    client.synced(8_000);
+    let mut follower = server.connect();
+    let target = path(&client.recording, "/stream?follow=1");
+    let host = server.address;
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nRange: bytes=5-9\r\nConnection: close\r\n\r\n");
+    follower.write_all(request.as_bytes()).unwrap();
+    let mut heard = vec![0; 1];
+    // The answer begins while the recording is live.
+    follower.read_exact(&mut heard).unwrap();
+    client.audio(signal(8_000..16_000));
+    client.stop();
+    follower.read_to_end(&mut heard).unwrap();
+    let heard = Answer::parse(&heard);
+    assert_eq!((heard.status, heard.header("content-length")), (200, ""), "a range cannot be cut out of it");
+    assert_eq!(heard.header("transfer-encoding"), "chunked");
+    assert_eq!(unchunked(&heard.body)[44..], signal(0..16_000));
+}
+
+/// The body behind `Transfer-Encoding: chunked` (RFC 9112 §7.1); it must have come to its end.
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n");
+        let end = end.unwrap_or_else(|| panic!("cut off after {} bytes", whole.len()));
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[end + 2..end + 2 + size]);
+        body = &body[end + 4 + size..];
+    }
+}
+
+#[test]
 fn a_complete_recording_is_served_bit_for_bit_with_its_validators() {
     let server = Server::start(&[]);
     let id = complete(&server, 8_000);
@@ -133,6 +175,12 @@ fn a_complete_recording_is_served_bit_for_bit_with_its_validators() {
     let head = server.send(&format!("HEAD {}", path(&id, "/stream")), &["Range: bytes=0-9"]);
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (206, "10", 0));
     assert_eq!(server.get(&path(&id, "/manifest")).json()["id"], json!(id));
+    let figures = String::from_utf8(server.get("/metrics").body).unwrap();
+    for figure in
+        ["recording_jobs_enqueued_total 1", "recording_jobs_success_total 1", "recording_queue_depth 0"]
+    {
+        assert!(figures.contains(figure), "{figure} is missing in\n{figures}");
+    }
     assert!(server.get(&path(&id, "/stream?format=mp3")).problem(406).contains("wav"));
     assert!(server.get(&path(&id, "/stream?format=ogg")).problem(406).contains("wav"));
     server.get(&path(&id, "/stream?participant=nobody")).problem(422);
@@ -172,7 +220,7 @@ fn a_link_opens_one_recording_without_a_key() {
 #[test]
 fn its_owner_pauses_resumes_and_stops_a_recording() {
     let server = Server::start(&[]);
-    let mut client = Client::connect(&server, "ack=disk");
+    let mut client = Client::connect(&server, "ack=disk&clock=samples");
     let id = client.recording.clone();
     let post = |verb: &str| server.send(&format!("POST {}", path(&id, verb)), &["Content-Length: 0"]);
     client.audio(signal(0..3_200));

@@ -59,7 +59,7 @@ pub struct LocalFileInfo {
 
 /// A file from its creation to its close. Dropped, it is closed as well as can be.
 pub(super) struct GrowingWav {
-    file: Arc<OpenFile>,
+    pub(super) file: Arc<OpenFile>,
     writer: Arc<Writer>,
     started_at: UtcMicros,
     closed: Option<Result<LocalFileInfo, FileError>>,
@@ -178,7 +178,7 @@ pub(super) struct OpenFile {
     /// Told whenever the queue was emptied.
     room: Condvar,
     /// Held from taking bytes out of the queue until they are written, so that they stay in order.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
     unsynced: AtomicBool,
     /// Its name is not yet known to be durable.
     unnamed: AtomicBool,
@@ -193,7 +193,7 @@ struct Queue {
 
 impl Queue {
     const fn is_full(&self) -> bool {
-        self.failed.is_none() && self.bytes.len() + 1 >= QUEUE
+        self.failed.is_none() && self.bytes.len() >= QUEUE
     }
 }
 
@@ -244,13 +244,13 @@ impl OpenFile {
         if !self.unnamed.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        place::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        place::sync_name(&self.path)
     }
 
     /// Ends the file. Also one that the disk refused: what is in it gets its sizes.
     fn finish(&self) -> Result<(), FileError> {
         self.flush(&mut Vec::new());
-        let sealed = seal::seal(&self.file, &self.path, self.rate).and_then(|_| self.sync_name());
+        let sealed = seal::seal(&self.file, &self.path, self.rate).and_then(|_| place::sync_name(&self.path));
         place::unlock(&self.file);
         if let Some(source) = &self.lock().failed {
             return Err(self.write_error(source));
@@ -270,5 +270,40 @@ impl OpenFile {
 
     fn write_error(&self, source: &Arc<io::Error>) -> FileError {
         FileError::Write { path: self.path.clone(), source: Arc::clone(source) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_no_more_than_its_bound_and_nothing_of_it_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wav = GrowingWav::create(folder.path(), "a", 16_000).unwrap();
+        let file = Arc::clone(&wav.file);
+        let hung = file.turn.lock().unwrap();
+        let left = wav.append((0..200_000).map(|n| n as i16), Duration::ZERO).unwrap();
+        assert_eq!(left, 200_000 - QUEUE / 2);
+        assert_eq!(wav.append([7].into_iter(), Duration::ZERO).unwrap(), 1);
+        assert_eq!(std::fs::metadata(wav.path()).unwrap().len(), 44, "the disk takes nothing");
+        drop(hung);
+        assert_eq!(wav.append([-1].into_iter(), Duration::MAX).unwrap(), 0, "it waits until there is room");
+        let audio = std::fs::read(wav.close().unwrap().path).unwrap().split_off(44);
+        let expected = (0..QUEUE as u32 / 2).map(|n| n as i16).chain([-1]).flat_map(i16::to_le_bytes);
+        assert!(audio == expected.collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_write_that_fails_is_returned_by_every_later_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wav = GrowingWav::create(folder.path(), "a", 16_000).unwrap();
+        wav.append([1].into_iter(), Duration::MAX).unwrap();
+        wav.file.fail(io::Error::other("the cable was pulled"));
+        let append = wav.append([2].into_iter(), Duration::MAX).unwrap_err();
+        for error in [append, wav.close().unwrap_err(), wav.close().unwrap_err()] {
+            assert!(matches!(&error, FileError::Write { path, .. } if path.ends_with("a.wav")), "{error}");
+            assert!(error.to_string().contains("the cable was pulled"), "{error}");
+        }
     }
 }

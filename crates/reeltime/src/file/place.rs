@@ -11,6 +11,7 @@ use rustix::io::Errno;
 /// Makes `{stem}.wav` in `directory`, or the next of `{stem}-2.wav`, `{stem}-3.wav`, … that is free, with `head` in
 /// it and locked.
 pub(super) fn create(directory: &Path, stem: &str, head: &[u8]) -> io::Result<(File, PathBuf)> {
+    let directory = folder(directory);
     std::fs::create_dir_all(directory)?;
     let mut number = 1_u64;
     loop {
@@ -41,35 +42,36 @@ pub(super) fn unlock(file: &File) {
     let _ = rustix::fs::flock(file, FlockOperation::Unlock);
 }
 
-/// Makes names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// A folder's path; the empty one is the current folder.
+pub(super) fn folder(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
+/// Makes the name of a file durable.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    File::open(folder(path.parent().unwrap_or(Path::new("/"))))?.sync_all()
+}
+
+/// Where the file system, or a missing /proc, rules the first way out, the second one works, or says why not.
 fn place(directory: &Path, path: &Path, head: &[u8]) -> io::Result<File> {
-    match without_name(directory, head) {
-        Ok(file) => name(&file, path).map(|()| file),
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOSYS) => with_name(path, head),
-        Err(error) => Err(error.into()),
+    match named_last(directory, path, head) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => named_first(path, head),
+        done => done,
     }
 }
 
-/// A file that gets its name when its head is in it: a name that is taken costs nothing, and a crash leaves nothing.
-fn without_name(directory: &Path, head: &[u8]) -> Result<File, Errno> {
+/// A file that gets its name when its head is in it: nobody meets it empty, and a crash before leaves nothing.
+fn named_last(directory: &Path, path: &Path, head: &[u8]) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file: File = rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(0o644))?.into();
-    begin(&file, head).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    begin(&file, head)?;
+    let by_descriptor = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    rustix::fs::linkat(CWD, by_descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
     Ok(file)
 }
 
-/// Fails where the name is taken.
-fn name(file: &File, path: &Path) -> io::Result<()> {
-    let by_descriptor = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    Ok(rustix::fs::linkat(CWD, by_descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
-}
-
 /// For file systems that have no files without names: for an instant the file is empty.
-fn with_name(path: &Path, head: &[u8]) -> io::Result<File> {
+fn named_first(path: &Path, head: &[u8]) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     begin(&file, head).inspect_err(|_| {
         let _ = std::fs::remove_file(path);
@@ -90,13 +92,13 @@ mod tests {
     fn both_ways_make_the_same_file_and_refuse_a_taken_name() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        let files = [place(folder.path(), &a, b"head").unwrap(), with_name(&b, b"head").unwrap()];
+        let files = [named_last(folder.path(), &a, b"head").unwrap(), named_first(&b, b"head").unwrap()];
         for (path, file) in [&a, &b].into_iter().zip(&files) {
             assert_eq!(std::fs::read(path).unwrap(), b"head");
             assert!(!lock(&File::open(path).unwrap()).unwrap(), "it is locked");
             unlock(file);
             assert!(lock(&File::open(path).unwrap()).unwrap());
-            let taken = [place(folder.path(), path, b"other"), with_name(path, b"other")];
+            let taken = [place(folder.path(), path, b"other"), named_first(path, b"other")];
             for error in taken.map(|result| result.unwrap_err().kind()) {
                 assert_eq!(error, io::ErrorKind::AlreadyExists);
             }

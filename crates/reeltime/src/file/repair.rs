@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::error::FileError;
 use super::{place, seal};
@@ -55,17 +55,16 @@ pub enum Outcome {
 /// # Errors
 /// [`FileError::Look`] where the folder cannot be read.
 pub fn repair(directory: impl AsRef<Path>) -> Result<Vec<Repair>, FileError> {
-    let directory = directory.as_ref();
+    let directory = place::folder(directory.as_ref());
     let paths = candidates(directory).map_err(|source| FileError::look(directory, source))?;
     let found = paths.into_iter().filter_map(|path| {
-        let outcome = examine(&path)
-            .unwrap_or_else(|source| Some(Outcome::Failed(FileError::finish(&path, source))))?;
+        let outcome = examine(&path).unwrap_or_else(|source| Some(failed(&path, source)))?;
         Some(Repair { path, outcome })
     });
     Ok(found.collect())
 }
 
-/// Every file that could be ours, by path. Copies that a crash interrupted are cleared away: the originals are there.
+/// Every file that could be ours, by path.
 fn candidates(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -80,6 +79,12 @@ fn candidates(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+fn failed(path: &Path, source: io::Error) -> Outcome {
+    let error = FileError::finish(path, source);
+    warn!(%error, "cannot repair a recording");
+    Outcome::Failed(error)
 }
 
 /// Finishes one file where it is open; `None` where there is nothing to do.

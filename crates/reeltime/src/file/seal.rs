@@ -46,7 +46,7 @@ fn replace(mut file: &File, path: &Path, head: &[u8]) -> io::Result<()> {
     if result.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
-    result.and_then(|()| place::sync_folder(path.parent().unwrap_or(Path::new("."))))
+    result.and_then(|()| place::sync_name(path))
 }
 
 fn write_copy(file: &mut &File, temporary: &Path, head: &[u8]) -> io::Result<()> {

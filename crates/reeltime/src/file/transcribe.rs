@@ -34,10 +34,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct TranscribeRecorder(Option<Copying>);
+pub struct TranscribeRecorder(Option<On>);
 
 #[derive(Clone, Debug)]
-struct Copying {
+struct On {
     directory: PathBuf,
     gain: f32,
 }
@@ -63,7 +63,7 @@ impl TranscribeRecorder {
         }
         std::fs::create_dir_all(&directory).map_err(|source| FileError::create(&directory, source))?;
         repair(&directory)?;
-        Ok(Self(Some(Copying { directory, gain: clamp(gain) })))
+        Ok(Self(Some(On { directory, gain: clamp(gain) })))
     }
 
     /// Whether it records.
@@ -76,16 +76,16 @@ impl TranscribeRecorder {
     /// # Errors
     /// [`FileError::Create`]. The session can go on without a recording: see [`TranscribeSession::off`].
     pub fn begin(&self, session_id: &str) -> Result<TranscribeSession, FileError> {
-        let Some(copying) = &self.0 else { return Ok(TranscribeSession::off()) };
+        let Some(on) = &self.0 else { return Ok(TranscribeSession::off()) };
         let stem = format!("session_{}_{}", safe_name(session_id), Clock::utc().unix_seconds());
-        let wav = GrowingWav::create(&copying.directory, &stem, FORMAT.rate)?;
-        Ok(TranscribeSession(Some(Box::new(Copy::new(wav, session_id, copying.gain)))))
+        let wav = GrowingWav::create(&on.directory, &stem, FORMAT.rate)?;
+        Ok(TranscribeSession(Some(Box::new(Tee::new(wav, session_id, on.gain)))))
     }
 }
 
 /// One session. Dropped without [`finalize`](Self::finalize), its file is closed as well as can be.
 #[derive(Debug)]
-pub struct TranscribeSession(Option<Box<Copy>>);
+pub struct TranscribeSession(Option<Box<Tee>>);
 
 impl TranscribeSession {
     /// A session that is not recorded.
@@ -101,8 +101,8 @@ impl TranscribeSession {
     ///   counted until it takes bytes again.
     /// - An error of the disk is logged, and returned by [`finalize`](Self::finalize).
     pub fn append<'a>(&mut self, raw: &'a [u8]) -> &'a [u8] {
-        if let Some(copy) = &mut self.0 {
-            copy.append(raw);
+        if let Some(tee) = &mut self.0 {
+            tee.append(raw);
         }
         raw
     }
@@ -113,23 +113,23 @@ impl TranscribeSession {
     /// # Errors
     /// [`FileError::Write`], [`FileError::Finish`]. Either way what is in the file stays, and plays.
     pub fn finalize(&mut self) -> Result<Option<LocalFileInfo>, FileError> {
-        self.0.as_mut().map(|copy| copy.wav.close()).transpose()
+        self.0.as_mut().map(|tee| tee.wav.close()).transpose()
     }
 
     /// Frames that were dropped because they were empty or of odd length.
     pub fn dropped_frames(&self) -> u64 {
-        self.0.as_ref().map_or(0, |copy| copy.dropped_frames)
+        self.0.as_ref().map_or(0, |tee| tee.dropped_frames)
     }
 
     /// Samples that are not in the file because the disk was too slow.
     pub fn overflow_samples(&self) -> u64 {
-        self.0.as_ref().map_or(0, |copy| copy.overflow_samples)
+        self.0.as_ref().map_or(0, |tee| tee.overflow_samples)
     }
 }
 
 /// The recorded copy of a session.
 #[derive(Debug)]
-struct Copy {
+struct Tee {
     wav: GrowingWav,
     session: String,
     gain: f32,
@@ -142,7 +142,7 @@ struct Copy {
     failed: bool,
 }
 
-impl Copy {
+impl Tee {
     fn new(wav: GrowingWav, session: &str, gain: f32) -> Self {
         Self {
             wav,
@@ -198,5 +198,35 @@ impl Copy {
             warn!(session = %self.session, %error, "the session goes on without its recording");
         }
         self.failed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_holds_the_live_path_up_once_and_what_is_missing_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = TranscribeConfig { enabled: true, directory: folder.path().to_owned(), gain: 1.0 };
+        let mut session = TranscribeRecorder::new(config).unwrap().begin("s").unwrap();
+        let file = Arc::clone(&session.0.as_ref().unwrap().wav.file);
+        let frame = [1, 0].repeat(320);
+        let hung = file.turn.lock().unwrap();
+        let start = Instant::now();
+        for _ in 0..2_000 {
+            assert_eq!(session.append(&frame), frame);
+        }
+        let taken = start.elapsed();
+        // Waiting each time would be 159 s.
+        assert!(taken >= PATIENCE && taken < PATIENCE * 50, "{taken:?}");
+        let kept = 640_000 - session.overflow_samples();
+        assert_eq!(kept, 131_072, "a full queue");
+        drop(hung);
+        let info = session.finalize().unwrap().unwrap();
+        assert_eq!(std::fs::metadata(info.path).unwrap().len(), 44 + kept * 2);
     }
 }

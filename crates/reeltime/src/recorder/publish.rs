@@ -36,9 +36,10 @@ pub(super) struct Settled {
 impl Recorder {
     /// Publishes a recording that has ended, trying again until it works.
     pub(super) async fn publish(&self, recording: Arc<LiveRecording>) {
+        metrics::counter!("recording_jobs_enqueued_total").increment(1);
+        metrics::gauge!("recording_queue_depth").increment(1.0);
         let Ok(_turn) = Arc::clone(&self.inner().publishing).acquire_owned().await else { return };
         let mut wait = Duration::from_millis(250);
-        metrics::counter!("recording_jobs_enqueued_total").increment(1);
         loop {
             match self.try_publish(&recording).await {
                 Ok(()) => break,
@@ -51,6 +52,7 @@ impl Recorder {
             wait = (wait * 2).min(Duration::from_secs(30));
         }
         metrics::counter!("recording_jobs_success_total").increment(1);
+        metrics::gauge!("recording_queue_depth").decrement(1.0);
         self.inner().registry.remove_recording(recording.id);
         self.inner().settled.notify_waiters();
     }

@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     config: SpoolConfig,
     /// Files created, and how many of them are known to be durable by name.
     created: AtomicU64,
-    folder_synced: Mutex<u64>,
+    names: Mutex<sync::Names>,
     bytes: AtomicU64,
     free: AtomicU64,
     reserved: AtomicBool,
@@ -183,7 +183,7 @@ impl Spool {
         let shared = Arc::new(Shared {
             disk,
             created: AtomicU64::new(0),
-            folder_synced: Mutex::new(0),
+            names: Mutex::default(),
             bytes: AtomicU64::new(0),
             free: AtomicU64::new(0),
             reserved: AtomicBool::new(false),
@@ -201,17 +201,18 @@ impl Spool {
     /// A log for a new track. No file exists until the first append.
     pub fn create(&self, header: LogHeader) -> Arc<TrackLog> {
         let survey = Survey::new(header.format, header.counting);
-        self.register(header, 0, Some(survey))
+        self.register(header, (0, 0), Some(survey))
     }
 
     /// Goes on with a track that another process left open, in a file with the next number.
     pub fn resume(&self, recovered: &RecoveredTrack) -> Arc<TrackLog> {
-        self.register(recovered.next_header(), recovered.samples, None)
+        self.register(recovered.next_header(), (recovered.samples, recovered.safe), None)
     }
 
-    fn register(&self, header: LogHeader, samples: u64, survey: Option<Survey>) -> Arc<TrackLog> {
+    /// `reached`: samples so far, and how many of them are safe.
+    fn register(&self, header: LogHeader, reached: (u64, u64), survey: Option<Survey>) -> Arc<TrackLog> {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
-        let log = Arc::new(TrackLog::new(header, samples, survey, shard.clone()));
+        let log = Arc::new(TrackLog::new(header, reached, survey, shard.clone()));
         shard.send(Message::Register(Arc::clone(&log)));
         log
     }

@@ -129,18 +129,24 @@ impl Chain {
     }
 }
 
+/// The most files of a track in a row whose names a crash may have lost: only such that failed one after the other.
+const LOST_IN_A_ROW: u32 = 16;
+
 /// The numbers of a track's files that exist. They are given one after the other, so there is no need to list the
-/// folder; one may be missing where a crash came between.
+/// folder; some may be missing where a crash came between.
 pub(super) fn numbers_of(disk: &dyn Disk, track: TrackId) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     let mut missing = 0;
     for number in 0.. {
         match disk.open(&file_name(track, number)) {
-            Ok(_) => numbers.push(number),
+            Ok(_) => {
+                numbers.push(number);
+                missing = 0;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing += 1,
             Err(error) => return Err(error),
         }
-        if missing > 1 {
+        if missing > LOST_IN_A_ROW {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! The start-up scan: what an earlier process left in the spool.
 //!
 //! Snapshot of the folder → what each track is → what is to be done, which is the recorder's affair. Nothing is
-//! written here. A closed log is trusted by its footer; of an open one only the last [`TAIL`] bytes are read,
+//! written here, but what the earlier process wrote is synced: whoever resumes is told to go on behind it. A closed log is trusted by its footer; of an open one only the last [`TAIL`] bytes are read,
 //! since everything before them was synced long ago: it is verified when the recording is rendered. A track that
 //! cannot be read is reported and does not hold up the others.
 
@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{Continues, Event, Footer, GapReason, LogHeader, Record, Scanner, read_closed};
 use reeltime_core::time::Micros;
+use tracing::warn;
 
 use super::disk::{Disk, DiskFile};
 use super::parse_file_name;
@@ -32,6 +33,8 @@ pub struct RecoveredTrack {
     pub footer: Option<Footer>,
     /// Samples per channel of the session so far: where it goes on.
     pub samples: u64,
+    /// How many of them are known to be synced: all, but where the disk fails.
+    pub safe: u64,
     /// When its last record arrived, on the recording's clock.
     pub last_arrival: Micros,
     /// Whether it stands in a pause.
@@ -80,13 +83,15 @@ pub fn recover(disk: &dyn Disk, threads: usize) -> io::Result<Recovery> {
     for (track, number) in disk.names()?.iter().filter_map(|name| parse_file_name(name)) {
         files.entry(track).or_default().push(number);
     }
+    let named =
+        disk.sync_folder().inspect_err(|error| warn!(%error, "cannot sync the spool's folder")).is_ok();
     let work = Mutex::new(files.into_iter());
     let found = Mutex::new(Recovery::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(job) = take(&work) {
-                    note(&found, job.0, recover_track(disk, job.0, job.1));
+                    note(&found, job.0, recover_track(disk, named, job.0, job.1));
                 }
             });
         }
@@ -112,6 +117,7 @@ fn note(found: &Mutex<Recovery>, track: TrackId, result: Result<RecoveredTrack, 
 
 fn recover_track(
     disk: &dyn Disk,
+    named: bool,
     track: TrackId,
     mut numbers: Vec<u32>,
 ) -> Result<RecoveredTrack, ChainError> {
@@ -129,6 +135,7 @@ fn recover_track(
         newest: numbers.last().copied().unwrap_or(0),
         footer: None,
         samples: start,
+        safe: start,
         last_arrival: header.opened,
         paused: false,
         bytes,
@@ -139,10 +146,20 @@ fn recover_track(
         chain,
     };
     recovered.read_end().map_err(failed)?;
+    if named && recovered.sync() {
+        recovered.safe = recovered.samples;
+    }
     Ok(recovered)
 }
 
 impl RecoveredTrack {
+    /// Makes an open log as durable as it is readable.
+    fn sync(&self) -> bool {
+        let track = self.header.track;
+        let failed = |error: &io::Error| warn!(%track, %error, "cannot sync a recovered log: no more of it is acknowledged");
+        self.footer.is_some() || self.chain.last().file.sync().inspect_err(failed).is_ok()
+    }
+
     fn read_end(&mut self) -> io::Result<()> {
         let size = self.chain.last().file.size()?;
         let mut tail = vec![0; usize::try_from(size.min(4096)).unwrap_or(4096)];

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use reeltime_core::id::TrackId;
-use reeltime_core::log::{Continues, Encoder, Event, GapReason, Record, Scan, Scanner};
+use reeltime_core::log::{Continues, Encoder, Event, GapReason, Record, Scan, Scanner, read_header};
 use reeltime_core::media::Format;
 use reeltime_core::time::Micros;
 use tokio::sync::oneshot;
@@ -76,6 +76,8 @@ struct Entry {
     log: Arc<TrackLog>,
     number: u32,
     file: Option<Arc<dyn DiskFile>>,
+    /// Its place among all files created by this process.
+    created: u64,
     /// The block being written, or an empty one.
     spare: Vec<u8>,
     /// Where the log reaches once `spare` is written.
@@ -235,15 +237,17 @@ fn next_after(due: Instant, interval: Duration, now: Instant) -> Instant {
 
 impl Entry {
     fn new(log: Arc<TrackLog>) -> Self {
-        let (number, before, samples) = {
+        let (number, before) = {
             let state = log.lock();
-            (state.header.number, state.header.continues, state.samples)
+            (state.header.number, state.header.continues)
         };
-        let start = Mark { offset: 0, samples };
+        // Not the log's own count: it may have been appended to before it came here.
+        let start = Mark { offset: 0, samples: before.map_or(0, |before| before.samples) };
         Self {
             log,
             number,
             file: None,
+            created: 0,
             spare: Vec::new(),
             pending: None,
             written: start,
@@ -308,7 +312,7 @@ impl Entry {
             Some(file) => file,
             None => {
                 let file = shared.disk.create(&file_name(self.log.id(), self.number))?;
-                shared.created.fetch_add(1, Ordering::Release);
+                self.created = shared.created.fetch_add(1, Ordering::Release) + 1;
                 self.file.insert(file)
             }
         };
@@ -342,6 +346,10 @@ impl Entry {
         let name = file_name(self.log.id(), self.number);
         if self.file.is_none() {
             error!(file = %name, error = %cause, "cannot create a log file in the spool; trying again");
+            if cause.kind() == io::ErrorKind::AlreadyExists {
+                // An attempt that was said to have failed has left it.
+                self.move_on(&[]);
+            }
             return;
         }
         error!(file = %name, operation = what, error = %cause, "a spool file failed; going on in a new one");
@@ -388,7 +396,7 @@ impl Entry {
         let lost = copy.records(self.synced, unsynced, self.written.samples);
         copy.records(self.written, &[self.spare.as_slice(), state.block.as_slice()].concat(), state.logged());
         lost.inspect(|&at| state.limit_acks(at));
-        self.pending = Some(Mark { offset: encoder.offset(), samples: state.samples });
+        self.pending = Some(Mark { offset: encoder.offset(), samples: state.logged() });
         state.block.clear();
         state.encoder = Some(encoder);
         self.number = state.header.number;
@@ -410,7 +418,7 @@ impl Entry {
         Some(SyncJob {
             track: self.log.id(),
             number: self.number,
-            first: self.synced.offset == 0,
+            unnamed: (self.synced.offset == 0).then_some(self.created),
             mark: self.written,
             file,
         })
@@ -425,32 +433,70 @@ struct Copy<'a> {
     out: &'a mut Vec<u8>,
 }
 
+/// How far a copy has come.
+#[derive(Default)]
+struct Copied {
+    /// Position behind what was copied.
+    reached: u64,
+    arrival: Micros,
+    /// Bytes before the next record are no record.
+    damaged: bool,
+    /// Where the first gap begins.
+    lost: Option<u64>,
+}
+
 impl Copy<'_> {
-    /// Copies the records of `bytes`, which begin at `from`. What should reach position `until` and does not
-    /// is a gap, whose position is the result.
+    /// Copies the records of `bytes`, which begin at `from` and should reach position `until`. What is missing,
+    /// between them too, is a gap; gives where the first one begins.
     fn records(&mut self, from: Mark, bytes: &[u8], until: u64) -> Option<u64> {
-        let mut scanner = Scanner::at(self.salt, from.offset);
-        let mut reached = from.samples;
-        let mut arrival = Micros::default();
+        let mut scanner = self.scanner(from, bytes);
+        let mut copied = Copied { reached: from.samples, ..Copied::default() };
         loop {
             let start = usize::try_from(scanner.offset() - from.offset).unwrap_or(usize::MAX);
             match scanner.next(bytes.get(start..).unwrap_or_default(), true) {
-                Scan::Record(record) => reached = reached.max(self.record(record, &mut arrival)),
-                Scan::Damage(_) => {}
+                Scan::Record(record) => self.record(record, &mut copied),
+                Scan::Damage(_) => copied.damaged = true,
                 Scan::More(_) | Scan::End { .. } => break,
             }
         }
-        if reached >= until {
-            return None;
+        self.gap_until(until, &mut copied);
+        copied.lost
+    }
+
+    /// Stands at the first record: behind the header, where the bytes begin with one.
+    fn scanner(&self, from: Mark, bytes: &[u8]) -> Scanner {
+        let header = if from.offset == 0 { read_header(bytes).ok() } else { None };
+        header.map_or_else(|| Scanner::at(self.salt, from.offset), |(_, scanner)| scanner)
+    }
+
+    fn record(&mut self, record: Record<'_>, copied: &mut Copied) {
+        let begins = match &record {
+            Record::Packet(packet) => packet.meta.timestamp,
+            Record::Event(_, Event::Gap { at, .. }) => *at,
+            Record::Event(_, event) => event.end(),
+            Record::Footer(footer) => footer.samples,
+        };
+        if std::mem::take(&mut copied.damaged) {
+            self.gap_until(begins, copied);
         }
-        warn!(samples = until - reached, "unsynced audio could not be read back: it is a gap");
-        let gap = Event::Gap { at: reached, samples: until - reached, reason: GapReason::Discarded };
-        self.encoder.event(arrival, &gap, self.out);
-        Some(reached)
+        let end = self.copy(record, &mut copied.arrival);
+        copied.reached = copied.reached.max(end);
+    }
+
+    fn gap_until(&mut self, until: u64, copied: &mut Copied) {
+        let (at, samples) = (copied.reached, until.saturating_sub(copied.reached));
+        if samples == 0 {
+            return;
+        }
+        warn!(samples, "unsynced audio could not be read back: it is a gap");
+        let gap = Event::Gap { at, samples, reason: GapReason::Discarded };
+        self.encoder.event(copied.arrival, &gap, self.out);
+        copied.reached = until;
+        copied.lost.get_or_insert(at);
     }
 
     /// Copies one record and gives the position behind it.
-    fn record(&mut self, record: Record<'_>, arrival: &mut Micros) -> u64 {
+    fn copy(&mut self, record: Record<'_>, arrival: &mut Micros) -> u64 {
         match record {
             Record::Packet(packet) => {
                 *arrival = packet.meta.arrival;

@@ -19,8 +19,8 @@ const BATCH: usize = 16;
 pub(super) struct SyncJob {
     pub(super) track: TrackId,
     pub(super) number: u32,
-    /// The file's name is not yet known to be durable.
-    pub(super) first: bool,
+    /// The file's place among all created, while its name is not yet known to be durable.
+    pub(super) unnamed: Option<u64>,
     pub(super) mark: Mark,
     pub(super) file: Arc<dyn DiskFile>,
 }
@@ -68,18 +68,32 @@ fn work(shared: &Shared, inbox: &Mutex<Receiver<Batch>>) {
 }
 
 fn sync(shared: &Shared, job: SyncJob) -> SyncDone {
-    let result = job.file.sync().and_then(|()| if job.first { sync_folder(shared) } else { Ok(()) });
+    let named = |created| sync_folder(shared, created);
+    let result = job.file.sync().and_then(|()| job.unnamed.map_or(Ok(()), named));
     SyncDone { track: job.track, number: job.number, mark: job.mark, result }
 }
 
-/// Makes every file created so far durable by name: one fsync of the folder serves all that waited for it.
-fn sync_folder(shared: &Shared) -> io::Result<()> {
-    let wanted = shared.created.load(Ordering::Acquire);
-    let mut done = shared.folder_synced.lock().unwrap_or_else(PoisonError::into_inner);
-    if *done < wanted {
-        let reached = shared.created.load(Ordering::Acquire);
-        shared.disk.sync_folder()?;
-        *done = reached;
+/// How far the names of files are durable, counted as files are created.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    synced: u64,
+    /// A sync of the folder failed for the files up to this: a later one that succeeds says nothing about them.
+    failed: u64,
+}
+
+/// Makes the name of the file that was created as such a one durable: one fsync of the folder serves all that
+/// waited for it.
+fn sync_folder(shared: &Shared, created: u64) -> io::Result<()> {
+    let mut names = shared.names.lock().unwrap_or_else(PoisonError::into_inner);
+    if created <= names.failed {
+        return Err(io::Error::other("a sync of the folder has failed since this file was created"));
     }
-    Ok(())
+    if created <= names.synced {
+        return Ok(());
+    }
+    let reached = shared.created.load(Ordering::Acquire);
+    let result = shared.disk.sync_folder();
+    let until = if result.is_ok() { &mut names.synced } else { &mut names.failed };
+    *until = reached;
+    result
 }

@@ -71,7 +71,12 @@ enum Room {
 }
 
 impl TrackLog {
-    pub(super) fn new(header: LogHeader, samples: u64, survey: Option<Survey>, shard: ShardHandle) -> Self {
+    pub(super) fn new(
+        header: LogHeader,
+        (samples, safe): (u64, u64),
+        survey: Option<Survey>,
+        shard: ShardHandle,
+    ) -> Self {
         let state = State {
             header,
             encoder: None,
@@ -79,13 +84,13 @@ impl TrackLog {
             samples,
             starved: false,
             dropped: None,
-            ack_limit: u64::MAX,
+            ack_limit: if safe < samples { safe } else { u64::MAX },
             asked: false,
             ended: false,
             survey,
         };
         let id = state.header.track;
-        Self { id, state: Mutex::new(state), room: Notify::new(), synced: watch::Sender::new(samples), shard }
+        Self { id, state: Mutex::new(state), room: Notify::new(), synced: watch::Sender::new(safe), shard }
     }
 
     /// The track.
@@ -181,7 +186,11 @@ impl TrackLog {
         if let Event::Gap { at, samples, .. } = event {
             state.samples = state.samples.max(at + samples);
         }
+        state.settle_dropped(arrival);
         state.log_event(arrival, event);
+        if state.block.len() >= FLUSH_AT {
+            self.ask(&mut state);
+        }
     }
 
     fn try_append(&self, meta: PacketMeta, samples: u64, payload: &[u8]) -> Result<Room, LogClosed> {
@@ -267,7 +276,7 @@ impl TrackLog {
         std::mem::swap(&mut state.block, spare);
         let mark = super::shard::Mark {
             offset: state.encoder.as_ref().map_or(0, Encoder::offset),
-            samples: state.samples,
+            samples: state.logged(),
         };
         drop(state);
         self.room.notify_waiters();
