@@ -246,7 +246,9 @@ impl Inode {
         let mut bytes = self.bytes.clone();
         for sector in 0..bytes.len().div_ceil(SECTOR) {
             let (outcome, torn) = (chance.next(), chance.within(0..SECTOR as u64) as usize);
-            for at in (sector * SECTOR..bytes.len().min((sector + 1) * SECTOR)).filter(|&at| !self.is_safe(at)) {
+            for at in
+                (sector * SECTOR..bytes.len().min((sector + 1) * SECTOR)).filter(|&at| !self.is_safe(at))
+            {
                 match outcome % 4 {
                     0 => {}
                     1 => bytes[at] = 0,
@@ -257,7 +259,11 @@ impl Inode {
             }
         }
         let safe = self.lost.map_or(self.synced, |(from, _)| from.min(self.synced));
-        let end = if chance.one_in(2) { bytes.len() } else { chance.within(safe as u64..bytes.len() as u64 + 1) as usize };
+        let end = if chance.one_in(2) {
+            bytes.len()
+        } else {
+            chance.within(safe as u64..bytes.len() as u64 + 1) as usize
+        };
         bytes.truncate(end.max(if self.lost.is_some() { safe } else { self.synced }));
         Self { synced: bytes.len(), bytes, lost: None }
     }

@@ -98,7 +98,10 @@ impl Heard {
             Item::Record(Record::Packet(packet)) => {
                 let at = packet.meta.timestamp;
                 let range = at..at + packet.payload.len() as u64 / 2;
-                assert!(packet.payload == voice.says(range.clone()), "samples {range:?} are not what was sent");
+                assert!(
+                    packet.payload == voice.says(range.clone()),
+                    "samples {range:?} are not what was sent"
+                );
                 self.add(range);
             }
             Item::Record(Record::Event(_, Event::Gap { at, samples, reason })) => {
@@ -112,7 +115,9 @@ impl Heard {
 
     fn add(&mut self, range: Range<u64>) {
         match self.audio.last_mut() {
-            Some(last) if last.end > range.start => panic!("samples {range:?} are there twice, after {last:?}"),
+            Some(last) if last.end > range.start => {
+                panic!("samples {range:?} are there twice, after {last:?}")
+            }
             Some(last) if last.end == range.start => last.end = range.end,
             Some(_) | None => self.audio.push(range),
         }
@@ -127,7 +132,9 @@ impl Heard {
     pub fn accounts_for(&self, end: u64) -> bool {
         let mut all: Vec<_> = self.audio.iter().chain(self.gaps.iter().map(|(gap, _)| gap)).collect();
         all.sort_unstable_by_key(|range| range.start);
-        let reached = all.iter().fold(0, |reached, range| if range.start <= reached { reached.max(range.end) } else { reached });
+        let reached = all
+            .iter()
+            .fold(0, |reached, range| if range.start <= reached { reached.max(range.end) } else { reached });
         reached >= end
     }
 }

@@ -25,12 +25,14 @@ const LIFETIMES: std::ops::RangeInclusive<i64> = 1..=7 * 24 * 3_600;
 const LIFETIME: i64 = 3_600;
 
 /// What of a recording, and as what.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamFields {
     /// wav or ogg; by default what fits the recording
     #[param(example = "wav")]
     format: Option<String>,
+    /// mono or stereo; by default as recorded. Mixes of several participants are not made yet
+    layout: Option<String>,
     /// Only this participant
     participant: Option<String>,
     /// 1: go on to the end of a recording that is being made
@@ -43,6 +45,7 @@ impl StreamFields {
     fn selection(self) -> Result<Selection, Problem> {
         Ok(Selection {
             format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
+            channels: self.layout.as_deref().map(channels).transpose()?,
             participant: self.participant,
             follow: switch("follow", self.follow.as_deref())?,
             decode: switch("decode", self.decode.as_deref())?,
@@ -56,10 +59,21 @@ fn told(error: MediaError) -> Problem {
         MediaError::NotFound => return Problem::no_recording(),
         MediaError::Empty => StatusCode::CONFLICT,
         MediaError::Participant { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        MediaError::UnknownFormat(_) | MediaError::Format(_) => StatusCode::NOT_ACCEPTABLE,
+        MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Channels { .. } => {
+            StatusCode::NOT_ACCEPTABLE
+        }
         MediaError::Failed(_) | _ => return Problem::internal(error),
     };
     Problem::new(status, capitalised(&error.to_string()))
+}
+
+/// How many channels a layout has.
+fn channels(layout: &str) -> Result<u8, Problem> {
+    match layout {
+        "mono" => Ok(1),
+        "stereo" => Ok(2),
+        _ => Err(unprocessable("layout is mono or stereo")),
+    }
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
@@ -171,7 +185,7 @@ pub(crate) async fn url(
     let query = query(&asked);
     let signed = app.guard.sign(&identity, &path, &query, now().unix_seconds() + expires_in);
     let wanted =
-        StreamFields { format: asked.format, participant: asked.participant, follow: None, decode: None };
+        StreamFields { format: asked.format, participant: asked.participant, ..StreamFields::default() };
     let media = open(&app, &identity, id, wanted).await?;
     let url = format!("{}{path}?{signed}", base(&app, &headers));
     Ok(Json(Link { url, expires_in, recording_id: id.to_string(), mime_type: media.mime.to_owned() }))

@@ -46,6 +46,8 @@ pub struct Selection {
     pub format: Option<MediaFormat>,
     /// Whose; needed where there are several.
     pub participant: Option<String>,
+    /// How many channels it must have; as recorded where absent.
+    pub channels: Option<u8>,
     /// G.711 as 16 bit linear.
     pub decode: bool,
     /// Of a live recording: go on to its end.
@@ -67,6 +69,14 @@ pub enum MediaError {
     Participant {
         /// Those that it has.
         known: Vec<String>,
+    },
+    /// Another number of channels than was recorded.
+    #[error("the recording has {recorded} channels, not {asked}: mixes and other layouts are not made yet")]
+    Channels {
+        /// Channels asked for.
+        asked: u8,
+        /// Channels recorded.
+        recorded: u8,
     },
     /// A container that does not exist here.
     #[error("the format {0} is not available: ask for wav or ogg")]
@@ -227,6 +237,9 @@ fn choose<'a, T>(
 
 /// The output that is asked for, where the track can give it.
 fn wanted(format: Format, selection: &Selection) -> Result<Output, MediaError> {
+    if let Some(asked) = selection.channels.filter(|&asked| asked != format.channels) {
+        return Err(MediaError::Channels { asked, recorded: format.channels });
+    }
     let samples = if selection.decode && format.codec != Codec::S16le {
         Samples::Linear { gain: 1.0 }
     } else {
