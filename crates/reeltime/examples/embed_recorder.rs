@@ -7,9 +7,10 @@ use std::f32::consts::TAU;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use reeltime::catalogue::SqliteCatalogue;
+use reeltime::catalogue::{RecordingState, SqliteCatalogue};
 use reeltime::recorder::{Recorder, RecorderConfig, Selection, SessionRequest};
 use reeltime::store::FolderStore;
 use reeltime_core::id::RecordingId;
@@ -26,11 +27,10 @@ async fn main() -> Outcome<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "reeltime-data".to_owned());
     let recorder = open(Path::new(&folder)).await?;
     let recording = record(&recorder).await?;
-    recorder.published().await;
-    if let Some(view) = recorder.recording(TENANT, recording).await? {
-        writeln!(std::io::stderr(), "{} is {:?}, {} s", view.id, view.state, view.duration_seconds)?;
-    }
-    read(&recorder, recording).await
+    wait_until_complete(&recorder, recording).await?;
+    read(&recorder, recording).await?;
+    recorder.drain(Duration::ZERO).await;
+    Ok(())
 }
 
 /// Takes the data folder; what an earlier run left in its spool is published too.
@@ -61,6 +61,18 @@ async fn record(recorder: &Recorder) -> Outcome<RecordingId> {
     }
     session.stop("the call is over").await;
     Ok(info.recording)
+}
+
+/// A call waits two seconds for another session (`call_linger`) before its recording ends and is published.
+async fn wait_until_complete(recorder: &Recorder, recording: RecordingId) -> Outcome<()> {
+    loop {
+        let view = recorder.recording(TENANT, recording).await?.ok_or("the recording is gone")?;
+        if view.state == RecordingState::Complete {
+            eprintln!("{} is complete: {} s, {:?} bytes", view.id, view.duration_seconds, view.size_bytes);
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Streams the recording to standard output, in constant memory.

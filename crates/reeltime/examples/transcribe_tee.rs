@@ -9,10 +9,21 @@
 //! Without `ENABLE_AUDIO_RECORDING=true` it only hands on.
 
 use std::io::{Read, Write};
+use std::process::ExitCode;
 
 use reeltime::file::TranscribeRecorder;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let recorder = TranscribeRecorder::from_env()?;
     let mut session = recorder.begin("example")?;
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
@@ -22,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         frame.clear();
     }
     if let Some(info) = session.finalize()? {
-        writeln!(std::io::stderr(), "recorded {}", info.path.display())?;
+        eprintln!("recorded {}", info.path.display());
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The transcribe recorder, switched off. Alone in its process, so that a thread it started would show.
 
+#![allow(clippy::unwrap_used, reason = "what a test's helpers meet in a broken setup may end the test")]
+
 use std::fs;
 
 use reeltime::file::{ConversationRecorder, TranscribeConfig, TranscribeRecorder};

@@ -247,9 +247,8 @@ pub fn read_closed(scanner: &Scanner, tail: &[u8], length: u64) -> Option<Closed
     let at = u64_at(trailer, 0)?;
     let from_end = usize::try_from(length.checked_sub(at)?).ok()?;
     let record = tail.get(tail.len().checked_sub(from_end)?..tail.len() - TRAILER)?;
-    let mut there = scanner.clone();
-    there.skip_to(at);
-    match there.next(record, true) {
+    // Exactly there: a footer further on would mean that the trailer is damaged.
+    match Scanner::at(scanner.salt, at).next(record, true) {
         Scan::Record(Record::Footer(footer)) => Some(Closed { footer, records_end: at }),
         Scan::Record(_) | Scan::More(_) | Scan::Damage(_) | Scan::End { .. } => None,
     }

@@ -54,7 +54,8 @@ impl ConversationRecorder {
     }
 
     /// Writes what is queued, then the exact sizes, and syncs the file: this waits for the disk, so call it in
-    /// `spawn_blocking` from async code. The second time it returns the same again.
+    /// `spawn_blocking` from async code. A file of more than 4 GiB is copied once, since the head that tells its size
+    /// is longer. The second time it returns the same again.
     ///
     /// # Errors
     /// [`FileError::Write`], [`FileError::Finish`]. Either way what is in the file stays, and plays.

@@ -28,6 +28,8 @@ pub struct Handshake {
 
 /// How long the other side may take for its half of a close, or to take what we send.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes that are read and thrown away after a close, for a client that is still sending.
+const MOST_UNREAD: usize = 16 << 20;
 /// A client that sends nothing is asked for a sign of life this often.
 pub(super) const PING: Duration = Duration::from_secs(20);
 /// Messages taken in a row before other matters of the connection are looked at.
@@ -115,8 +117,13 @@ pub(super) async fn leave(ws: &mut Socket, code: u16, reason: &str) {
         while let Some(Ok(_)) = ws.next().await {}
         let socket = ws.get_mut();
         let _ = socket.shutdown().await;
-        let mut unread = [0; 4096];
-        while matches!(socket.read(&mut unread).await, Ok(1..)) {}
+        let mut unread = vec![0; 4096];
+        let mut left = MOST_UNREAD;
+        while left > 0
+            && let Ok(read @ 1..) = socket.read(&mut unread).await
+        {
+            left = left.saturating_sub(read);
+        }
     };
     let _ = tokio::time::timeout(PATIENCE, closing).await;
 }

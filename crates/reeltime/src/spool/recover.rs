@@ -1,9 +1,9 @@
 //! The start-up scan: what an earlier process left in the spool.
 //!
 //! Snapshot of the folder → what each track is → what is to be done, which is the recorder's affair. Nothing is
-//! written here, but what the earlier process wrote is synced: whoever resumes is told to go on behind it. A closed log is trusted by its footer; of an open one only the last [`TAIL`] bytes are read,
-//! since everything before them was synced long ago: it is verified when the recording is rendered. A track that
-//! cannot be read is reported and does not hold up the others.
+//! written here, but what the earlier process wrote is synced. A closed log is trusted by its footer; of an open
+//! one only the last [`TAIL`] bytes are read, since everything before them was synced long ago: it is verified when
+//! the recording is rendered. A track that cannot be read is reported and does not hold up the others.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -153,10 +153,13 @@ fn recover_track(
 }
 
 impl RecoveredTrack {
-    /// Makes an open log as durable as it is readable.
+    /// Makes an open log as durable as it is readable: what the dead process had not synced is about to be promised
+    /// to a client that resumes.
     fn sync(&self) -> bool {
         let track = self.header.track;
-        let failed = |error: &io::Error| warn!(%track, %error, "cannot sync a recovered log: no more of it is acknowledged");
+        let failed = |error: &io::Error| {
+            warn!(%track, %error, "cannot sync a recovered log: nothing more of it is acknowledged");
+        };
         self.footer.is_some() || self.chain.last().file.sync().inspect_err(failed).is_ok()
     }
 
@@ -190,8 +193,7 @@ impl RecoveredTrack {
             self.scan(&mut scanner, &*file)?;
         }
         self.valid_until = scanner.valid_until();
-        // What the dead process had not synced is about to be promised to a client that resumes.
-        file.sync()
+        Ok(())
     }
 
     fn scan(&mut self, scanner: &mut Scanner, file: &dyn DiskFile) -> io::Result<()> {
