@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -110,10 +110,8 @@ async fn send_all(load: Load) -> anyhow::Result<Report> {
             .map(|_| Duration::ZERO),
         false => pace(&sessions, load.frames, start).await,
     }?;
-    for heard in listening {
-        // A server that never answers the close has taken everything all the same, or the figures will tell.
-        let _ = timeout(GOODBYE, heard).await;
-    }
+    // A server that does not answer the close has taken everything all the same, or the figures will tell.
+    let _ = timeout(GOODBYE, join_all(listening)).await;
     Ok(Report {
         sessions: sessions.iter().map(|session| session.sent()).collect(),
         late_ms: late.as_millis() as u64,
