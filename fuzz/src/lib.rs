@@ -4,11 +4,12 @@
 //! (`cargo test`) run the same code.
 
 use reeltime_core::keys::{ObjectKey, safe_name};
-use reeltime_core::log::{self, Record, Scan, Scanner};
-use reeltime_core::media::opus;
+use reeltime_core::log::{self, Event, GapReason, PacketMeta, Record, Scan, Scanner};
+use reeltime_core::media::{Codec, Format, opus};
 use reeltime_core::range::{self, Resolved};
 use reeltime_core::signing::{self, Request};
-use reeltime_core::time::UtcMicros;
+use reeltime_core::time::{Micros, UtcMicros};
+use reeltime_core::timeline::{Counting, Placer, Sink, Survey};
 use reeltime_core::wire::v1::{ClientMessage, Start};
 
 /// A file of the spool, whole: the scan ends, every byte is accounted for, and a window of any size gives the
@@ -108,5 +109,91 @@ pub fn key(data: &[u8]) {
 pub fn opus(data: &[u8]) {
     if let Some(samples) = opus::packet_samples(data) {
         assert!(samples > 0 && samples <= 120 * 48);
+    }
+}
+
+/// A track: the first byte says how it is counted, every eight bytes after it are a packet or an event. Both passes
+/// agree on how long it is, whatever the order, and account for each of its samples.
+pub fn timeline(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let counting = [Counting::Arrival, Counting::Samples, Counting::Timestamps][usize::from(first % 3)];
+    let format = Format { codec: Codec::Mulaw, rate: 8_000, channels: 1 };
+    let mut clock = Clock::default();
+    let items: Vec<_> = rest.as_chunks::<8>().0.iter().map(|bytes| clock.item(bytes)).collect();
+    let mut survey = Survey::new(format, counting);
+    for item in &items {
+        match item {
+            Item::Packet(meta, payload) => survey.packet(*meta, payload.len() as u64),
+            Item::Event(arrival, event) => survey.event(*arrival, event),
+        }
+    }
+    let layout = survey.finish();
+    let (mut placer, mut length) = (Placer::new(format, counting, &layout), Length::default());
+    for item in &items {
+        if let Item::Packet(meta, payload) = item {
+            placer.packet(*meta, payload, &mut length);
+        }
+    }
+    placer.finish(&mut length);
+    assert_eq!(length.audio, layout.counters.media_samples);
+    assert_eq!(length.audio + length.silence, layout.samples);
+    let missing = layout.gaps.iter().map(|gap| (gap.at, gap.samples));
+    let missing: Vec<_> = missing.chain(layout.pauses.iter().map(|pause| (pause.at, pause.samples))).collect();
+    assert!(missing.iter().all(|(at, samples)| *samples > 0 && at + samples <= layout.samples));
+}
+
+enum Item {
+    Packet(PacketMeta, Vec<u8>),
+    Event(Micros, Event),
+}
+
+/// Where a source is that jitters, jumps and repeats itself.
+#[derive(Default)]
+struct Clock {
+    arrival: u64,
+    timestamp: u64,
+    sequence: u64,
+}
+
+impl Clock {
+    fn item(&mut self, bytes: &[u8; 8]) -> Item {
+        let [kind, wait, jump_low, jump_high, skip, length, ..] = *bytes;
+        self.arrival += u64::from(wait) << (bytes[6] % 20);
+        let jump = i64::from(i16::from_le_bytes([jump_low, jump_high])) << (bytes[7] % 12);
+        self.timestamp = self.timestamp.saturating_add_signed(jump);
+        self.sequence = self.sequence.saturating_add_signed(i64::from(skip as i8));
+        let (at, samples) = (self.timestamp, u64::from(length) + 1);
+        let event = match kind % 16 {
+            0 => Event::Pause { at, reason: None },
+            1 => Event::Resume { at },
+            2 => Event::Gap { at, samples, reason: GapReason::Overflow },
+            3 => Event::Gap { at, samples, reason: GapReason::Paused },
+            4 => Event::Reconnected { at },
+            _ => {
+                let sequence = (kind & 0x80 == 0).then_some(self.sequence);
+                self.timestamp += samples;
+                self.sequence += 1;
+                let meta = PacketMeta { arrival: Micros(self.arrival), timestamp: at, sequence };
+                return Item::Packet(meta, vec![0; usize::from(length) + 1]);
+            }
+        };
+        Item::Event(Micros(self.arrival), event)
+    }
+}
+
+#[derive(Default)]
+struct Length {
+    audio: u64,
+    silence: u64,
+}
+
+impl Sink for Length {
+    fn audio(&mut self, payload: &[u8], samples: u64) {
+        assert_eq!(payload.len() as u64, samples);
+        self.audio += samples;
+    }
+
+    fn silence(&mut self, samples: u64) {
+        self.silence += samples;
     }
 }

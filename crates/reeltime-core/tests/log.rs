@@ -252,7 +252,10 @@ fn a_log_cut_anywhere_keeps_every_record_before_the_cut() {
         let scanned = match read_header(&bytes[..cut]) {
             Ok(_) => scan(&bytes[..cut], usize::MAX),
             Err(error) => {
-                assert!(cut < first && matches!(error, HeaderError::Short | HeaderError::Damaged), "{cut}: {error}");
+                assert!(
+                    cut < first && matches!(error, HeaderError::Short | HeaderError::Damaged),
+                    "{cut}: {error}"
+                );
                 continue;
             }
         };
@@ -382,7 +385,8 @@ fn intact(bytes: &[u8], left: &[u8], first: usize, ends: &[usize]) -> Vec<bool> 
 
 #[test]
 fn a_loss_of_power_takes_nothing_synced_and_adds_nothing() {
-    let count = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let count =
+        |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (points, seed): (u64, u64) = (count("REELTIME_POINTS", 2_000), count("REELTIME_SEED", 7));
     println!("REELTIME_SEED={seed}, {points} points");
     let mut cut_points = 0;
@@ -399,10 +403,15 @@ fn a_loss_of_power_takes_nothing_synced_and_adds_nothing() {
         let kept = intact(&bytes, &left, first, &ends);
         assert!(kept[..safe].iter().all(|&kept| kept), "point {point}: the test took what was synced");
         let scanned = scan(&left, 1 + chance.below(4_096));
-        let expected: Vec<_> = records.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(record, _)| record.clone()).collect();
+        let expected: Vec<_> =
+            records.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(record, _)| record.clone()).collect();
         assert_eq!(scanned.records, expected, "point {point}");
         let end = kept.iter().rposition(|&kept| kept).map_or(first, |last| ends[last]);
-        assert_eq!((scanned.valid_until, scanned.torn), (end as u64, (left.len() - end) as u64), "point {point}");
+        assert_eq!(
+            (scanned.valid_until, scanned.torn),
+            (end as u64, (left.len() - end) as u64),
+            "point {point}"
+        );
         let lost = ends.iter().zip(&kept).filter(|(at, kept)| !**kept && **at < end);
         assert_eq!(scanned.damage.is_empty(), lost.count() == 0, "point {point}");
         assert!(scanned.damage.iter().sum::<u64>() as usize <= end - synced, "point {point}");

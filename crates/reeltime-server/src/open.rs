@@ -36,8 +36,7 @@ pub(crate) async fn recorder(settings: &Settings, config: RecorderConfig) -> any
     let lock = FolderLock::take(&recording.data_dir)?;
     let catalogue = SqliteCatalogue::open(&recording.database).await?;
     let store = store(settings).await?;
-    drop(lock);
-    Ok(Recorder::open(config, Arc::new(catalogue), store).await?)
+    Ok(Recorder::open(config, lock, Arc::new(catalogue), store).await?)
 }
 
 /// The store, with the transcribe socket's own folder inside it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use reeltime::catalogue::{RecordingState, SqliteCatalogue};
 use reeltime::recorder::{Recorder, RecorderConfig, Selection, SessionRequest};
+use reeltime::spool::FolderLock;
 use reeltime::store::FolderStore;
 use reeltime_core::id::RecordingId;
 use reeltime_core::log::{Counting, Purpose};
@@ -35,10 +36,10 @@ async fn main() -> Outcome<()> {
 
 /// Takes the data folder; what an earlier run left in its spool is published too.
 async fn open(folder: &Path) -> Outcome<Recorder> {
-    tokio::fs::create_dir_all(folder).await?;
+    let lock = FolderLock::take(folder)?;
     let catalogue = SqliteCatalogue::open(folder.join("catalogue.db")).await?;
     let store = FolderStore::open(folder.join("store")).await?;
-    Ok(Recorder::open(RecorderConfig::new(folder), Arc::new(catalogue), Arc::new(store)).await?)
+    Ok(Recorder::open(RecorderConfig::new(folder), lock, Arc::new(catalogue), Arc::new(store)).await?)
 }
 
 /// One session: two seconds of a tone, in frames of 20 ms.

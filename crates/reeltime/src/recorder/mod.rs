@@ -106,7 +106,7 @@ pub(crate) struct Inner {
     leave: watch::Sender<bool>,
     /// Counts the connections that are there: each holds a receiver.
     connections: watch::Sender<()>,
-    _lock: FolderLock,
+    _folder: FolderLock,
 }
 
 impl std::fmt::Debug for Inner {
@@ -143,18 +143,19 @@ pub struct Readiness {
 }
 
 impl Recorder {
-    /// Takes the data folder, recovers what lies in its spool, and starts.
+    /// Recovers what lies in the data folder's spool, and starts. `folder` says that it is ours: take it before
+    /// anything in it is opened.
     ///
     /// # Errors
-    /// Where the folder is in use or cannot be written; where the spool cannot be listed.
+    /// Where the spool cannot be read or written.
     pub async fn open(
         config: RecorderConfig,
+        folder: FolderLock,
         catalogue: Arc<dyn Catalogue>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Error> {
-        let lock = FolderLock::take(&config.data_dir)?;
-        let folder = spool::folder(&config.data_dir).map_err(Error::Spool)?;
-        let disk = Arc::new(LocalDisk::open(&folder).map_err(Error::Spool)?);
+        let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
+        let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
@@ -169,7 +170,7 @@ impl Recorder {
             leave: watch::Sender::new(false),
             connections: watch::Sender::new(()),
             config,
-            _lock: lock,
+            _folder: folder,
         }));
         recorder.resurrect().await?;
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
