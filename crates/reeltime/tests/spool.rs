@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeltime::spool::{Appended, Chain, Disk as _, RecoveredTrack, Spool, SpoolConfig, TrackLog, recover};
-use reeltime_core::log::GapReason;
+use reeltime_core::log::{Event, GapReason};
 use reeltime_core::time::Micros;
 use reeltime_testkit::chance::Chance;
 use reeltime_testkit::disk::{Call, ReadBack, SimDisk};
@@ -462,6 +462,72 @@ async fn on_a_stalled_disk_the_source_waits_and_nothing_is_lost() {
         assert_eq!((heard.unbroken(), heard.gaps), (2_005 * FRAME, vec![]));
     }
     assert!(disk.longest_write() <= 64 << 10, "a block of {} bytes", disk.longest_write());
+}
+
+#[tokio::test]
+async fn marks_and_turns_on_a_stalled_disk_are_bounded() {
+    let disk = SimDisk::default();
+    let spool = start(&disk, quick());
+    let mut speaker = Speaker::new(&spool, Voice(1));
+    speaker.say(1).await;
+    speaker.sync().await;
+    disk.stall(true);
+    for _ in 0..5_000 {
+        speaker.log.event(Micros(0), &Event::Mark { at: 0, name: "m".repeat(1_000) });
+    }
+    disk.stall(false);
+    assert!(speaker.close().await);
+    assert!((1 << 20..2 << 20).contains(&disk.longest_write()), "{}", disk.longest_write());
+    assert_eq!(found(&disk, Voice(1)).1.unbroken(), FRAME);
+}
+
+/// Any call may fail at any time, the process is killed and loses power again and again.
+async fn storm(seed: u64) {
+    let mut chance = Chance::new(seed);
+    let voices = [Voice(1), Voice(2), Voice(3)];
+    let (mut disk, mut acked) = (SimDisk::default(), [0; 3]);
+    for life in 0..4 {
+        let spool = start(&disk, SpoolConfig { shards: 2, ..quick() });
+        let mut speakers = Vec::new();
+        for voice in voices {
+            let (track, _) = found(&disk, voice);
+            speakers.push(
+                track.map_or_else(
+                    || Speaker::new(&spool, voice),
+                    |track| Speaker::go_on(&spool, voice, &track),
+                ),
+            );
+        }
+        disk.read_back([ReadBack::Intact, ReadBack::Fails, ReadBack::Holes][chance.within(0..3) as usize]);
+        for _ in 0..chance.within(0..4) {
+            disk.fail(Call::ALL[chance.within(0..4) as usize], chance.within(1..20), 1);
+        }
+        for _ in 0..chance.within(1..10) {
+            let speaker = &mut speakers[chance.within(0..3) as usize];
+            speaker.say(chance.within(1..20)).await;
+            match chance.within(0..4) {
+                0 => speaker.log.flush().await,
+                1 => speaker.sync().await,
+                _ => {}
+            }
+        }
+        for (acked, speaker) in acked.iter_mut().zip(&speakers) {
+            *acked = speaker.acked().max(*acked);
+        }
+        disk = if chance.one_in(3) { disk.kill() } else { disk.lose_power(&mut chance) };
+        for (acked, voice) in acked.iter().zip(voices) {
+            let (_, heard) = found(&disk, voice);
+            assert!(heard.unbroken() >= *acked, "seed {seed}, life {life}: {acked} acknowledged, {heard:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_storm_makes_a_false_acknowledgement() {
+    let seed = seed();
+    for seed in seed..seed + 60 {
+        storm(seed).await;
+    }
 }
 
 #[tokio::test]

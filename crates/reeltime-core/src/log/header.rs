@@ -55,6 +55,9 @@ pub struct Continues {
     pub valid_until: u64,
     /// Samples per channel before this file's first packet.
     pub samples: u64,
+    /// The first of them that was given up, where one was: nothing from there on is acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<u64>,
 }
 
 /// How a track's packets are placed on the recording's clock.

@@ -1,6 +1,7 @@
 //! The dialect `reeltime.v1` of `/v1/ingest/pcm`: parameters, text messages, close codes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,17 @@ pub enum Ack {
     Store,
 }
 
+/// The secret that resumes a session. It shows itself to its client alone, never in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
 /// What a client asks for when it connects: from the query, or from a first `start` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -40,7 +52,7 @@ pub struct Start {
     /// Acknowledgements.
     pub ack: Ack,
     /// The secret of a session that goes on.
-    pub resume_token: Option<String>,
+    pub resume_token: Option<Token>,
     /// How its audio is placed.
     pub counting: Counting,
     /// Whether any of the names above was given.
@@ -130,7 +142,7 @@ impl Start {
             call: name(&names, "call")?,
             participant: name(&names, "participant")?,
             ack: ack(&names)?,
-            resume_token: name(&names, "resume_token")?,
+            resume_token: name(&names, "resume_token")?.map(Token),
             counting: counting(&names)?,
             given: !names.is_empty(),
         })
@@ -267,7 +279,7 @@ pub enum ServerMessage {
         /// Its track.
         track_id: String,
         /// The secret that resumes it.
-        resume_token: String,
+        resume_token: Token,
         /// Send on from this sample.
         resume_at: u64,
     },

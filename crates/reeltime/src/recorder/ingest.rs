@@ -8,7 +8,7 @@ use reeltime_core::log::{Counting, Event, LogHeader, PacketMeta, Purpose};
 use reeltime_core::media::Format;
 use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session};
 use reeltime_core::time::{Micros, UtcMicros};
-use reeltime_core::wire::v1::{ClientMessage, ServerMessage};
+use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Token};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tracing::{debug, info, warn};
@@ -49,7 +49,7 @@ pub struct SessionInfo {
     /// Its track.
     pub track: TrackId,
     /// The secret that resumes it.
-    pub resume_token: String,
+    pub resume_token: Token,
     /// Send on from this sample.
     pub resume_at: u64,
 }
@@ -121,7 +121,7 @@ impl Recorder {
             self.enter(&recording).await;
         }
         let ingest = self.hold(live).await?;
-        let info = ingest.info(token);
+        let info = ingest.info(Token(token));
         info!(session = %info.session, recording = %info.recording, "session opened");
         Ok((ingest, info))
     }
@@ -144,7 +144,7 @@ impl Recorder {
             ingest.live.log.event(clock.at(self.inner().clock.now()), &Event::Reconnected { at });
         }
         info!(session = %ingest.live.id, at, "session resumed");
-        let info = ingest.info(token.to_owned());
+        let info = ingest.info(Token(token.to_owned()));
         Ok((ingest, info))
     }
 
@@ -278,7 +278,7 @@ fn start_clock(live: &LiveSession, now: Micros) -> super::clock::RecordingClock 
 }
 
 impl Ingest {
-    fn info(&self, resume_token: String) -> SessionInfo {
+    fn info(&self, resume_token: Token) -> SessionInfo {
         SessionInfo {
             session: self.live.id,
             recording: self.live.recording.id,

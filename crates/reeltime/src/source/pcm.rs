@@ -82,7 +82,7 @@ async fn begin(
     speaks_v1: bool,
 ) -> Result<(Ingest, SessionInfo), OpenError> {
     if let Some(token) = &start.resume_token {
-        return recorder.resume_session(&handshake.tenant, token).await;
+        return recorder.resume_session(&handshake.tenant, &token.0).await;
     }
     let request = SessionRequest {
         tenant: handshake.tenant.clone(),

@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 /// A connection whose handshake is done.
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// What the handshake said.
-#[derive(Clone, Debug, Default)]
+/// What the handshake said. Not `Debug`: its query may hold a session's secret.
+#[derive(Clone, Default)]
 pub struct Handshake {
     /// Whose recording it will be.
     pub tenant: String,

@@ -33,7 +33,7 @@ pub struct RecoveredTrack {
     pub footer: Option<Footer>,
     /// Samples per channel of the session so far: where it goes on.
     pub samples: u64,
-    /// How many of them are known to be synced: all, but where the disk fails.
+    /// How many of them may be acknowledged: those before the first that is missing, once all is synced.
     pub safe: u64,
     /// When its last record arrived, on the recording's clock.
     pub last_arrival: Micros,
@@ -59,6 +59,7 @@ impl RecoveredTrack {
             number: self.header.number,
             valid_until: self.valid_until,
             samples: self.samples,
+            given_up: (self.safe < self.samples).then_some(self.safe),
         });
         header.number = self.newest + 1;
         header
@@ -135,7 +136,7 @@ fn recover_track(
         newest: numbers.last().copied().unwrap_or(0),
         footer: None,
         samples: start,
-        safe: start,
+        safe: header.continues.and_then(|before| before.given_up).unwrap_or(u64::MAX),
         last_arrival: header.opened,
         paused: false,
         bytes,
@@ -146,9 +147,8 @@ fn recover_track(
         chain,
     };
     recovered.read_end().map_err(failed)?;
-    if named && recovered.sync() {
-        recovered.safe = recovered.samples;
-    }
+    let synced = if named && recovered.sync() { recovered.samples } else { start };
+    recovered.safe = recovered.safe.min(synced);
     Ok(recovered)
 }
 
@@ -214,6 +214,9 @@ impl RecoveredTrack {
                 self.paused = false;
             }
             Item::Record(Record::Event(arrival, event)) => {
+                if let Event::Gap { at, reason: GapReason::Discarded | GapReason::Overflow, .. } = event {
+                    self.safe = self.safe.min(at);
+                }
                 self.samples = self.samples.max(event.end());
                 self.last_arrival = arrival;
                 self.paused = match event {
@@ -230,7 +233,10 @@ impl RecoveredTrack {
                 self.footer = Some(footer);
             }
             Item::Damage { bytes, tail: true } => self.torn += bytes,
-            Item::Damage { bytes, tail: false } => self.damaged += bytes,
+            Item::Damage { bytes, tail: false } => {
+                self.safe = self.safe.min(self.samples);
+                self.damaged += bytes;
+            }
         }
     }
 }

@@ -382,13 +382,15 @@ impl Entry {
                 number: self.number,
                 valid_until: self.synced.offset,
                 samples: self.synced.samples,
+                given_up: None,
             });
         }
         let log = Arc::clone(&self.log);
         let mut state = log.lock();
         let old = salt(&state.header);
         state.header.number += 1;
-        state.header.continues = self.before;
+        let given_up = state.given_up();
+        state.header.continues = self.before.map(|before| Continues { given_up, ..before });
         let mut bytes = Vec::new();
         let Ok(mut encoder) = Encoder::create(&state.header, salt(&state.header), &mut bytes) else { return };
         let mut copy =

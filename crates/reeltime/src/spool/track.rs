@@ -17,8 +17,10 @@ use super::shard::{Message, ShardHandle};
 
 /// The block is handed to the writer before its next sweep once it holds this much.
 const FLUSH_AT: usize = 32 * 1024;
-/// A block holds no more than this, but for one record that is larger by itself.
+/// A block holds no more than this, but for one record that is larger by itself, and for events.
 const BLOCK_CAP: usize = 64 * 1024;
+/// Beyond this, names and turns are left out: a client that sends nothing else must not fill the memory.
+const EVENTS_CAP: usize = 1 << 20;
 
 /// A track's log while it is being written. Shared by its session, its shard and its readers.
 #[derive(Debug)]
@@ -177,10 +179,12 @@ impl TrackLog {
         }
     }
 
-    /// Appends an event. It is small and always taken; an event that is too long for a record is left out.
+    /// Appends an event without waiting. One that is too long for a record is left out, and so are marks and turns
+    /// while a megabyte waits for the disk.
     pub fn event(&self, arrival: Micros, event: &Event) {
         let mut state = self.lock();
-        if state.ended {
+        let label = matches!(event, Event::Mark { .. } | Event::Turn { .. });
+        if state.ended || (label && state.block.len() > EVENTS_CAP) {
             return;
         }
         if let Event::Gap { at, samples, .. } = event {
@@ -307,6 +311,11 @@ impl State {
     /// Audio at position `at` is lost: nothing from there on is acknowledged any more.
     pub(super) fn limit_acks(&mut self, at: u64) {
         self.ack_limit = self.ack_limit.min(at);
+    }
+
+    /// Where acknowledgements end, if they do.
+    pub(super) fn given_up(&self) -> Option<u64> {
+        (self.ack_limit < u64::MAX).then_some(self.ack_limit)
     }
 
     /// Samples per channel behind everything that stands in the log: what was given up last does not yet.
