@@ -27,7 +27,7 @@ fmt:
 audit:
     cargo deny check advisories
 
-# Fuzz one target until stopped: just fuzz log_scan (needs a nightly toolchain and cargo-fuzz)
+# Fuzz one target until stopped: just fuzz log (needs a nightly toolchain and cargo-fuzz)
 fuzz TARGET *ARGS:
     mkdir -p fuzz/corpus/{{TARGET}}
     cargo +nightly fuzz run --features libfuzzer {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} {{ARGS}}
@@ -35,6 +35,14 @@ fuzz TARGET *ARGS:
 # Kill the server under 100 live sessions COUNT times and count what was lost (after `just test`, which sets up)
 kill-loop COUNT="1000":
     ./scripts/test kill-loop {{COUNT}}
+
+# Stop the server (SIGTERM) under 100 live sessions COUNT times
+stop-loop COUNT="500":
+    ./scripts/test stop-loop {{COUNT}}
+
+# Fill the disk under live sessions and free it, COUNT times (needs root or sudo, for a small file system)
+fill-loop COUNT="100":
+    ./scripts/test fill-loop {{COUNT}}
 
 # The figures of speed and memory, as one JSON document
 bench *ARGS:

@@ -202,6 +202,45 @@ def test_a_live_call_on_a_full_disk_ends_playable_with_what_was_acknowledged(new
     assert verdict.lost == 0 or of_tracks(recording, "gaps"), "what is missing is not said"
 
 
+def timed(what: str, check, seconds: float, figures: dict[str, float]) -> None:
+    """Wait for `check` and keep the longest wait."""
+    began = time.monotonic()
+    until(what, check, seconds)
+    figures[what] = max(figures.get(what, 0.0), time.monotonic() - began)
+
+
+def test_a_disk_filled_and_freed_again_and_again_loses_nothing_acknowledged(new_server, small_disk, request):
+    """Each round: full, new sessions refused, live ones go on into the reserve and one beyond it, space again."""
+    fills = request.config.getoption("--fills")
+    server = new_server(data_dir=small_disk / "data", REELTIME_RESUME_WINDOW="1s", REELTIME_RESERVE="4MiB").start()
+    figures = {}
+    for number in range(fills):
+        quiet, loud = (Ingest(server, ack="disk", call=f"{name} {number}") for name in ("quiet", "loud"))
+        few, many = indexed_pcm(f"quiet {number}", 48_000), indexed_pcm(f"loud {number}", 4 << 20)
+        quiet.send(few[:32_000])
+        loud.send(many[:32_000])
+        quiet.until_acked(16_000)
+        fill(small_disk)
+        timed("new sessions to be refused", lambda: is_refused_as_full(server), 10, figures)
+        timed("an answer that refuses", lambda: is_refused_as_full(server), 1, figures)
+        quiet.send(few[32_000:64_000])
+        quiet.until_acked(32_000)
+        loud.send(many[32_000:], frame=64_000)
+        (small_disk / "filler").unlink()
+        timed("room again", lambda: server.get("/readyz").status_code == 200, 10, figures)
+        quiet.send(few[64_000:])
+        assert quiet.stop() == 48_000
+        loud.stop()
+        for client, pcm in ((quiet, few), (loud, many)):
+            recording = server.completed(client.recording_id, 60)
+            data = wav_data(server, client.recording_id)
+            assert data[: 2 * client.acked] == pcm[: 2 * client.acked], "acknowledged audio is not there"
+            assert data == pcm or {gap["reason"] for gap in of_tracks(recording, "gaps")} == {"overflow"}
+            server.request("DELETE", f"/api/v1/recordings/{client.recording_id}")
+    assert server.metric("reeltime_overflow_samples_total") > 0, "the disk was never full for live calls"
+    print(figures)
+
+
 def under_strace(new_server, tmp_path, inject: str, **settings):
     traced = (
         "strace",

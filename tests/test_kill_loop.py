@@ -1,4 +1,4 @@
-"""The loop of kills: SIGKILL under a hundred live calls, again and again, counting what was lost.
+"""The loops: SIGKILL, or SIGTERM, under a hundred live calls, again and again, counting what was lost.
 
 Within the suite the machine is shared with other tests, so the bars in time have ten times the slack; the counts
 (nothing acknowledged lost, nothing twice, nothing unreadable) stay as they are. `./scripts/test kill-loop COUNT` runs it alone.
@@ -23,6 +23,8 @@ LONGEST_ROUND = 2.0
 """Seconds of real time between two kills, at most."""
 
 BARS = {"sent but not kept, s": 0.350, "ready again, s": 2.0}
+EXIT_BAR = 5.0
+"""Seconds from SIGTERM to the exit, at most."""
 SLACK = 10
 
 
@@ -36,6 +38,7 @@ class Caller:
         self.sent = self.acked = 0
         self.not_kept = 0.0
         self.resumed = asyncio.Event()
+        self.close_codes: list[int | None] = []
 
     def connect(self, url: str):
         return connect(url + self.query, subprotocols=["reeltime.v1"], compression=None, proxy=None)
@@ -80,8 +83,8 @@ class Caller:
                 message = json.loads(text)
                 if message["type"] == "ack":
                     self.acked = message["samples"]
-        except ConnectionClosed:
-            pass
+        except ConnectionClosed as end:
+            self.close_codes.append(end.rcvd.code if end.rcvd else None)
 
     async def stop(self, url: str) -> None:
         """Send what was not kept, and end the session."""
@@ -95,20 +98,38 @@ class Caller:
                     assert message["samples"] == self.sent
 
 
-async def speak_and_kill(server, callers: list[Caller], chance: random.Random) -> float:
-    """One round; seconds until the server was ready again."""
+async def speak_until(server, callers: list[Caller], chance: random.Random, end) -> None:
+    """Speak until `end` takes the server away at some moment."""
     for caller in callers:
         caller.resumed.clear()
     speaking = [asyncio.create_task(caller.speak(server.url("/v1/ingest/pcm", "ws"))) for caller in callers]
     await asyncio.gather(*(caller.resumed.wait() for caller in callers))
     await asyncio.sleep(chance.uniform(0.2, LONGEST_ROUND - 0.5))
-    server.kill()
+    await end()
     for outcome in await asyncio.gather(*speaking, return_exceptions=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionClosed):
             raise outcome
+
+
+async def speak_and_kill(server, callers: list[Caller], chance: random.Random) -> float:
+    """One round; seconds until the server was ready again."""
+
+    async def kill():
+        server.kill()
+
+    await speak_until(server, callers, chance, kill)
     began = time.monotonic()
     await asyncio.to_thread(server.start)
     return time.monotonic() - began
+
+
+async def stop_and_compare(server, callers: list[Caller]) -> None:
+    """End all calls: nothing that was sent is missing, twice or elsewhere."""
+    await asyncio.gather(*(caller.stop(server.url("/v1/ingest/pcm", "ws")) for caller in callers))
+    for caller in callers:
+        server.completed(caller.recording_id, 60)
+        verdict = compare(wave_file(server.stream(caller.recording_id))[1], caller.pcm[: 2 * caller.sent])
+        assert verdict.intact, verdict
 
 
 async def batch(server, kills: int, seed: str) -> dict[str, float]:
@@ -116,11 +137,7 @@ async def batch(server, kills: int, seed: str) -> dict[str, float]:
     chance = random.Random(seed)
     callers = [Caller(f"{seed}-{number}", kills * (LONGEST_ROUND + 1)) for number in range(CALLS)]
     ready = [await speak_and_kill(server, callers, chance) for _ in range(kills)]
-    await asyncio.gather(*(caller.stop(server.url("/v1/ingest/pcm", "ws")) for caller in callers))
-    for caller in callers:
-        server.completed(caller.recording_id, 60)
-        verdict = compare(wave_file(server.stream(caller.recording_id))[1], caller.pcm[: 2 * caller.sent])
-        assert verdict.intact, verdict
+    await stop_and_compare(server, callers)
     return {"sent but not kept, s": max(caller.not_kept for caller in callers), "ready again, s": max(ready)}
 
 
@@ -134,3 +151,42 @@ def test_kills_under_a_hundred_live_calls_lose_nothing_acknowledged(new_server, 
         print(figures)
         for name, bar in BARS.items():
             assert figures[name] <= SLACK * bar, (name, figures)
+
+
+async def speak_and_terminate(server, callers: list[Caller], chance: random.Random) -> float:
+    """One round; seconds until the server had drained and was gone. Each client is told to come back."""
+    seconds = 0.0
+
+    async def terminate():
+        nonlocal seconds
+        began = time.monotonic()
+        assert await asyncio.to_thread(server.terminate, SLACK * EXIT_BAR) == 0, server.log()
+        seconds = time.monotonic() - began
+
+    for caller in callers:
+        caller.close_codes.clear()
+    await speak_until(server, callers, chance, terminate)
+    assert {code for caller in callers for code in caller.close_codes} == {1012}
+    assert all(len(caller.close_codes) == 1 for caller in callers)
+    await asyncio.to_thread(server.start)
+    return seconds
+
+
+async def terminate_again_and_again(server, terms: int, seed: str) -> float:
+    """The longest it took to exit."""
+    chance = random.Random(seed)
+    callers = [Caller(f"{seed}-{number}", terms * (LONGEST_ROUND + EXIT_BAR)) for number in range(CALLS)]
+    exits = [await speak_and_terminate(server, callers, chance) for _ in range(terms)]
+    await stop_and_compare(server, callers)
+    return max(exits)
+
+
+def test_stops_under_a_hundred_live_calls_lose_nothing(new_server, request):
+    terms = request.config.getoption("--terms")
+    seed = f"{random.randrange(1 << 32):08x}"
+    print(f"seed {seed}, {terms} stops")
+    server = new_server(REELTIME_RESUME_WINDOW="120s", REELTIME_DRAIN_TIMEOUT="1s").start()
+    for number, first in enumerate(range(0, terms, KILLS_A_CALL)):
+        slowest = asyncio.run(terminate_again_and_again(server, min(KILLS_A_CALL, terms - first), f"{seed}-{number}"))
+        print(f"gone after {slowest:.3f} s at most")
+        assert slowest <= SLACK * EXIT_BAR

@@ -138,7 +138,8 @@ pub fn timeline(data: &[u8]) {
     assert_eq!(length.audio, layout.counters.media_samples);
     assert_eq!(length.audio + length.silence, layout.samples);
     let missing = layout.gaps.iter().map(|gap| (gap.at, gap.samples));
-    let missing: Vec<_> = missing.chain(layout.pauses.iter().map(|pause| (pause.at, pause.samples))).collect();
+    let missing: Vec<_> =
+        missing.chain(layout.pauses.iter().map(|pause| (pause.at, pause.samples))).collect();
     assert!(missing.iter().all(|(at, samples)| *samples > 0 && at + samples <= layout.samples));
 }
 

@@ -125,7 +125,8 @@ impl Session {
     /// One binary message, no larger than a log's record takes (see [`Self::pieces`]).
     pub fn audio(&mut self, payload: &[u8]) -> Audio {
         self.started = true;
-        let Some(samples) = self.format.samples_in(payload) else {
+        let samples = self.format.samples_in(payload).filter(|_| payload.len() <= MAX_PAYLOAD);
+        let Some(samples) = samples else {
             self.oddities.frames += 1;
             return Audio::Malformed;
         };

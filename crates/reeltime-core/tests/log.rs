@@ -28,7 +28,7 @@ fn header() -> LogHeader {
         epoch: UtcMicros(1_735_787_045_000_006),
         opened: Micros(40),
         number: 2,
-        continues: Some(Continues { number: 1, valid_until: 4_711, samples: 640 }),
+        continues: Some(Continues { number: 1, valid_until: 4_711, samples: 640, given_up: None }),
         resume_token_sha256: Some("ab".repeat(32)),
         counting: Counting::Samples,
         purpose: Purpose::Transcribe { gain: 2.0 },
@@ -96,7 +96,7 @@ fn append(encoder: &mut Encoder, record: &Written, out: &mut Vec<u8>) {
 /// The log of these records, and where each of them ends.
 fn write(records: &[Written]) -> (Vec<u8>, Vec<usize>, Encoder) {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::create(&header(), SALT, &mut bytes).unwrap();
+    let mut encoder = Encoder::create(&header(), SALT, &mut bytes).expect("the header fits");
     let mut ends = Vec::new();
     for record in records {
         append(&mut encoder, record, &mut bytes);
@@ -124,7 +124,7 @@ struct Scanned {
 
 /// Scans in windows of `window` bytes, or what the scanner asks for.
 fn scan(bytes: &[u8], window: usize) -> Scanned {
-    let (_, mut scanner) = read_header(bytes).unwrap();
+    let (_, mut scanner) = read_header(bytes).expect("the header is intact");
     scan_from(&mut scanner, bytes, window)
 }
 
@@ -132,7 +132,7 @@ fn scan_from(scanner: &mut Scanner, bytes: &[u8], window: usize) -> Scanned {
     let mut scanned = Scanned::default();
     let mut need = window;
     loop {
-        let rest = &bytes[usize::try_from(scanner.offset()).unwrap().min(bytes.len())..];
+        let rest = &bytes[bytes.len().min(scanner.offset() as usize)..];
         let shown = &rest[..need.min(rest.len())];
         let before = scanner.offset();
         match scanner.next(shown, shown.len() == rest.len()) {
@@ -331,7 +331,7 @@ fn records_of_another_log_or_of_another_place_are_not_taken() {
     }
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Chance(u64);
 
 impl Chance {
@@ -388,7 +388,7 @@ fn a_loss_of_power_takes_nothing_synced_and_adds_nothing() {
     let count =
         |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (points, seed): (u64, u64) = (count("REELTIME_POINTS", 2_000), count("REELTIME_SEED", 7));
-    println!("REELTIME_SEED={seed}, {points} points");
+    eprintln!("REELTIME_SEED={seed}, {points} points");
     let mut cut_points = 0;
     for point in seed..seed + points {
         let mut chance = Chance(point);

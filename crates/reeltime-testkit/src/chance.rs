@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A sequence of numbers from a seed (SplitMix64).
+/// A sequence of numbers from a seed (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 

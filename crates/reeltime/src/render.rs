@@ -1,5 +1,5 @@
-//! The renderer: from a track's log to the bytes of a file, on a thread of its own, in constant memory. One code
-//! for live, final and on demand.
+//! The renderer: from a track's log to the bytes of a file, a chunk at a time, in constant memory. One code for
+//! live, final and on demand. A thread is borrowed for a chunk, never for as long as a reader takes.
 
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use reeltime_core::log::Record;
 use reeltime_core::media::Format;
-use reeltime_core::render::{Output, TrackRenderer};
+use reeltime_core::render::{Output, RenderError, TrackRenderer};
 use reeltime_core::timeline::{Counting, Layout, Survey};
 
-use crate::spool::{Chain, Cursor, Disk, Item, TrackLog, read_chain, read_on};
-use crate::store::{ByteSender, ByteStream, CHUNK, StreamClosed};
+use crate::spool::{Chain, Cursor, Disk, Item, Reach, TrackLog, read_chain, read_on};
+use crate::store::{ByteSender, ByteStream, CHUNK};
 
 /// One file to make of one track.
 #[derive(Clone)]
@@ -30,73 +30,42 @@ pub(crate) struct Job {
 /// Starts the job; its bytes come as they are made.
 pub(crate) fn render(job: Job) -> ByteStream {
     let (sender, stream) = ByteStream::channel(2);
-    tokio::task::spawn_blocking(move || run(&job, sender));
+    tokio::spawn(async move {
+        match Rendering::new(job.format, job.counting, &job.layout, job.output, job.range) {
+            Ok(rendering) => snapshot(rendering, job.chain, sender).await,
+            Err(error) => {
+                let _ = sender.fail(io::Error::other(error)).await;
+            }
+        }
+    });
     stream
 }
 
-fn run(job: &Job, sender: ByteSender) {
-    let mut out = Out::new(&sender, job.range.as_ref());
-    let done = write(job, &mut out);
-    // A reader that went away needs no answer.
-    let _ = match done {
-        Ok(()) => sender.blocking_finish(),
-        Err(Stop::Closed) => Err(StreamClosed),
-        Err(Stop::Failed(error)) => sender.blocking_fail(error),
-    };
-}
-
-enum Stop {
-    Closed,
-    Failed(io::Error),
-}
-
-impl From<StreamClosed> for Stop {
-    fn from(_: StreamClosed) -> Self {
-        Self::Closed
-    }
-}
-
-fn write(job: &Job, out: &mut Out<'_>) -> Result<(), Stop> {
-    let failed = |error: io::Error| Stop::Failed(error);
-    let mut renderer = TrackRenderer::new(job.format, job.counting, &job.layout, job.output)
-        .map_err(|error| failed(io::Error::other(error)))?;
-    if let Some(range) = &job.range
-        && renderer.seek(range.start)
-    {
-        out.pass = 0;
-    }
-    renderer.head(&mut out.buffer);
-    let mut closed = Ok(false);
-    read_chain(&job.chain, |item| {
-        closed = feed(&mut renderer, item, out);
-        if matches!(closed, Ok(false)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })
-    .map_err(failed)?;
-    if !closed? {
-        finish(&mut renderer, out)?;
-    }
-    Ok(())
-}
-
-/// Renders what a record gives; true once nothing more is wanted.
-fn feed(renderer: &mut TrackRenderer, item: Item<'_>, out: &mut Out<'_>) -> Result<bool, StreamClosed> {
-    let Item::Record(Record::Packet(packet)) = item else { return Ok(false) };
-    let mut more = renderer.packet(packet.meta, packet.payload, &mut out.buffer);
-    while !out.pass_on()? {
-        if !more {
-            return Ok(false);
+async fn snapshot(mut rendering: Rendering, chain: Arc<Chain>, sender: ByteSender) {
+    loop {
+        let chain = Arc::clone(&chain);
+        let step = tokio::task::spawn_blocking(move || {
+            let done = rendering.step(&chain, Reach::Whole, true);
+            (rendering, done)
+        });
+        let Ok((next, done)) = step.await else { return };
+        rendering = next;
+        let progress = match done {
+            Ok(progress) => progress,
+            Err(error) => {
+                let _ = sender.fail(error).await;
+                return;
+            }
+        };
+        // A reader that went away needs no answer.
+        if !rendering.send(&sender).await {
+            return;
         }
-        more = renderer.more(&mut out.buffer);
+        if progress == Progress::AllRead {
+            let _ = sender.finish().await;
+            return;
+        }
     }
-    Ok(true)
-}
-
-fn finish(renderer: &mut TrackRenderer, out: &mut Out<'_>) -> Result<(), StreamClosed> {
-    let mut more = renderer.finish(&mut out.buffer);
-    while more && !out.pass_on()? {
-        more = renderer.more(&mut out.buffer);
-    }
-    out.flush()
 }
 
 /// How often a live track that is followed is looked at.
@@ -108,23 +77,10 @@ pub(crate) fn follow(disk: Arc<dyn Disk>, log: Arc<TrackLog>, output: Output) ->
     tokio::spawn(async move {
         let header = log.header();
         let empty = Layout::default();
-        let Ok(renderer) = TrackRenderer::new(header.format, header.counting, &empty, output) else { return };
-        let mut follower =
-            Follower { disk, log, renderer, cursor: Cursor::default(), sender, begun: false, chain: None };
-        loop {
-            // In this order: what is appended before the end is seen, is also read.
-            let ended = follower.log.is_closed();
-            follower.log.flush().await;
-            let step = tokio::task::spawn_blocking(move || follower.step(ended).map(|()| follower));
-            // The reader went away, or the log cannot be read: then the body breaks off.
-            let Ok(Ok(next)) = step.await else { return };
-            if ended {
-                let _ = next.sender.finish().await;
-                return;
-            }
-            follower = next;
-            tokio::time::sleep(BEAT).await;
-        }
+        let Ok(rendering) = Rendering::new(header.format, header.counting, &empty, output, None) else {
+            return;
+        };
+        Follower { disk, log, rendering, chain: None }.run(sender).await;
     });
     stream
 }
@@ -132,44 +88,178 @@ pub(crate) fn follow(disk: Arc<dyn Disk>, log: Arc<TrackLog>, output: Output) ->
 struct Follower {
     disk: Arc<dyn Disk>,
     log: Arc<TrackLog>,
-    renderer: TrackRenderer,
-    cursor: Cursor,
-    sender: ByteSender,
-    begun: bool,
+    rendering: Rendering,
     /// The log's files as last found. They stay readable after a publisher has released the log, which it may do
     /// before the last step here.
     chain: Option<Chain>,
 }
 
 impl Follower {
-    /// Renders what has come since the last step.
-    fn step(&mut self, last: bool) -> Result<(), Stop> {
-        let failed = |error: io::Error| Stop::Failed(error);
+    async fn run(mut self, sender: ByteSender) {
+        loop {
+            // In this order: what is appended before the end is seen, is also read.
+            let ended = self.log.is_closed();
+            self.log.flush().await;
+            loop {
+                let step = tokio::task::spawn_blocking(move || {
+                    let done = self.step(ended);
+                    (self, done)
+                });
+                // A log that cannot be read breaks the body off, and so does a reader that went away.
+                let Ok((next, Ok(progress))) = step.await else { return };
+                self = next;
+                if !self.rendering.send(&sender).await {
+                    return;
+                }
+                if progress == Progress::AllRead {
+                    break;
+                }
+            }
+            if ended {
+                let _ = sender.finish().await;
+                return;
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    fn step(&mut self, last: bool) -> io::Result<Progress> {
         let chain = match (Chain::find(&*self.disk, self.log.id()), self.chain.take()) {
             (Ok(found), _) => self.chain.insert(found),
             (Err(_released), Some(kept)) => self.chain.insert(kept),
-            (Err(error), None) => return Err(failed(io::Error::other(error))),
+            (Err(error), None) => return Err(io::Error::other(error)),
         };
         let layout = match self.log.layout() {
             Some(layout) => layout,
-            None => survey_chain(chain).map_err(failed)?,
+            None => survey_chain(chain)?,
         };
-        self.renderer.extend(&layout);
-        let mut out = Out::new(&self.sender, None);
+        self.rendering.renderer.extend(&layout);
+        self.rendering.step(chain, Reach::Growing, last)
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// A chunk is full; there is more.
+    Full,
+    /// All is rendered that there is.
+    AllRead,
+}
+
+/// A file on its way: how far the log was read, and what of the file is not sent yet.
+struct Rendering {
+    renderer: TrackRenderer,
+    cursor: Cursor,
+    out: Out,
+    begun: bool,
+    finished: bool,
+    /// The renderer has more to write before its next packet.
+    more: bool,
+}
+
+impl Rendering {
+    fn new(
+        format: Format,
+        counting: Counting,
+        layout: &Layout,
+        output: Output,
+        range: Option<Range<u64>>,
+    ) -> Result<Self, RenderError> {
+        let mut renderer = TrackRenderer::new(format, counting, layout, output)?;
+        let (mut pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
+        if renderer.seek(pass) {
+            pass = 0;
+        }
+        let out = Out { buffer: Vec::with_capacity(CHUNK + CHUNK / 4), pass, left };
+        Ok(Self { renderer, cursor: Cursor::default(), out, begun: false, finished: false, more: false })
+    }
+
+    /// Renders until a chunk is full or the log, as it is now, is read. `last`: nothing will follow.
+    fn step(&mut self, chain: &Chain, reach: Reach, last: bool) -> io::Result<Progress> {
         if !std::mem::replace(&mut self.begun, true) {
-            self.renderer.head(&mut out.buffer);
+            self.renderer.head(&mut self.out.buffer);
         }
-        let mut closed = Ok(false);
-        read_on(chain, &mut self.cursor, |item| {
-            closed = feed(&mut self.renderer, item, &mut out);
-            if closed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-        .map_err(failed)?;
-        closed?;
-        if last {
-            finish(&mut self.renderer, &mut out)?;
+        if self.drain().is_break() {
+            return Ok(self.out.progress());
         }
-        Ok(out.flush()?)
+        if !self.finished {
+            // The cursor is taken, so that the closure may have the rest.
+            let mut cursor = std::mem::take(&mut self.cursor);
+            let mut flow = ControlFlow::Continue(());
+            let read = read_on(chain, &mut cursor, reach, |item| {
+                flow = self.feed(&item);
+                flow
+            });
+            self.cursor = cursor;
+            read?;
+            if flow.is_break() {
+                return Ok(self.out.progress());
+            }
+        }
+        if last && !std::mem::replace(&mut self.finished, true) {
+            self.more = self.renderer.finish(&mut self.out.buffer);
+            if self.drain().is_break() {
+                return Ok(self.out.progress());
+            }
+        }
+        Ok(Progress::AllRead)
+    }
+
+    fn feed(&mut self, item: &Item<'_>) -> ControlFlow<()> {
+        let Item::Record(Record::Packet(packet)) = item else { return ControlFlow::Continue(()) };
+        self.more = self.renderer.packet(packet.meta, packet.payload, &mut self.out.buffer);
+        self.drain()
+    }
+
+    /// Writes what the renderer holds back, until the chunk is full.
+    fn drain(&mut self) -> ControlFlow<()> {
+        loop {
+            if self.out.is_full() {
+                return ControlFlow::Break(());
+            }
+            if !self.more {
+                return ControlFlow::Continue(());
+            }
+            self.more = self.renderer.more(&mut self.out.buffer);
+        }
+    }
+
+    /// Sends what is there; false where nobody reads any more.
+    async fn send(&mut self, sender: &ByteSender) -> bool {
+        self.out.buffer.is_empty() || sender.send(self.out.take()).await.is_ok()
+    }
+}
+
+/// What is rendered and not sent yet, cut to the range.
+struct Out {
+    /// Room for a chunk and what one packet may add to it.
+    buffer: Vec<u8>,
+    /// Bytes still to leave out, where the renderer cannot seek.
+    pass: u64,
+    /// Bytes still wanted.
+    left: u64,
+}
+
+impl Out {
+    /// Whether a chunk, or all that is wanted, is there.
+    fn is_full(&mut self) -> bool {
+        if self.pass > 0 {
+            let passed = self.pass.min(self.buffer.len() as u64);
+            self.buffer.drain(..usize::try_from(passed).unwrap_or(self.buffer.len()));
+            self.pass -= passed;
+        }
+        self.buffer.len() >= CHUNK || self.buffer.len() as u64 >= self.left
+    }
+
+    fn progress(&self) -> Progress {
+        if self.buffer.len() as u64 >= self.left { Progress::AllRead } else { Progress::Full }
+    }
+
+    fn take(&mut self) -> Bytes {
+        self.buffer.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= self.buffer.len() as u64;
+        Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + CHUNK / 4)))
     }
 }
 
@@ -188,46 +278,4 @@ pub(crate) fn survey_chain(chain: &Chain) -> io::Result<Layout> {
         ControlFlow::Continue(())
     })?;
     Ok(survey.layout())
-}
-
-/// Cuts the renderer's bytes to the range and sends them in chunks.
-struct Out<'a> {
-    sender: &'a ByteSender,
-    buffer: Vec<u8>,
-    /// Bytes still to leave out, where the renderer cannot seek.
-    pass: u64,
-    /// Bytes still wanted.
-    left: u64,
-}
-
-impl<'a> Out<'a> {
-    fn new(sender: &'a ByteSender, range: Option<&Range<u64>>) -> Self {
-        let (pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
-        // Room for a chunk and what one packet may add to it.
-        Self { sender, buffer: Vec::with_capacity(CHUNK + CHUNK / 4), pass, left }
-    }
-
-    /// Sends the buffer where it is full enough; true once the range is complete.
-    fn pass_on(&mut self) -> Result<bool, StreamClosed> {
-        if self.pass > 0 {
-            let passed = self.pass.min(self.buffer.len() as u64);
-            self.buffer.drain(..usize::try_from(passed).unwrap_or(self.buffer.len()));
-            self.pass -= passed;
-        }
-        if self.buffer.len() >= CHUNK || self.buffer.len() as u64 >= self.left {
-            self.flush()?;
-        }
-        Ok(self.left == 0)
-    }
-
-    fn flush(&mut self) -> Result<(), StreamClosed> {
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        self.buffer.truncate(left);
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        self.left -= self.buffer.len() as u64;
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + CHUNK / 4));
-        self.sender.blocking_send(Bytes::from(full))
-    }
 }

@@ -45,7 +45,7 @@ fn start(disk: &SimDisk, config: SpoolConfig) -> Spool {
 /// The seed of a test with chance in it: `REELTIME_SEED`, or one that is the same each time.
 fn seed() -> u64 {
     let seed = std::env::var("REELTIME_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
-    println!("REELTIME_SEED={seed}");
+    eprintln!("REELTIME_SEED={seed}");
     seed
 }
 
@@ -170,7 +170,7 @@ async fn lose_nothing_acknowledged(call: Call, nth: u64, times: u64, read_back: 
     disk.read_back(read_back);
     disk.fail(call, nth, times);
     let (sent, acked) = speak_through(&disk, &mut chance).await;
-    println!("{case}: {acked} of {sent} acked");
+    eprintln!("{case}: {acked} of {sent} acked");
     let (track, heard) = found(&disk.lose_power(&mut chance), Voice(1));
     assert!(heard.unbroken() >= acked, "{case}: {acked} acknowledged, {heard:?}");
     assert!(track.is_none_or(|track| track.samples <= sent), "{case}");

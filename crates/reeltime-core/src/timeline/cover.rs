@@ -92,7 +92,14 @@ impl Known {
     pub(super) fn add(&mut self, hole: Hole, end: u64) {
         if hole.at.saturating_add(hole.samples) > end {
             let place = self.ranges.partition_point(|range| range.at <= hole.at);
-            self.ranges.insert(place, hole);
+            // A pause is told piece by piece: it stays one range.
+            let before = place.checked_sub(1).and_then(|place| self.ranges.get_mut(place));
+            match before {
+                Some(range) if range.at.saturating_add(range.samples) == hole.at && range.why == hole.why => {
+                    range.samples = range.samples.saturating_add(hole.samples);
+                }
+                _ => self.ranges.insert(place, hole),
+            }
         }
     }
 

@@ -21,7 +21,14 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let server = Server::start(&arguments, folder.path()).await?;
     let load = Loader::start(&server, amount, folder.path()).await?;
     let (live, report) = watch(&server, load).await?;
-    progress(&format!("20 sessions of {} s were sent in {:.0} s; rendering", seconds, report.seconds));
+    let at = |tenth: usize| live.get(live.len() * tenth / 10).map_or(0.0, |(_, resident)| *resident);
+    progress(&format!(
+        "20 sessions of {seconds} s were sent in {:.0} s; MiB in RAM after 1, 4, 7 tenths: {:.2}, {:.2}, {:.2}",
+        report.seconds,
+        at(1),
+        at(4),
+        at(7)
+    ));
     let rendering = peak_until_complete(&server, amount).await?;
     client::verify(&server, &report).await?;
     server.kill().await?;

@@ -2,20 +2,21 @@
 //! of the library.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeltime_core::id::{RecordingId, SessionId, TrackId};
 use reeltime_core::log::{Counting, Event, LogHeader, PacketMeta, Purpose};
 use reeltime_core::media::Format;
-use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session};
+use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session, Verdict};
 use reeltime_core::time::{Micros, UtcMicros};
 use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Token};
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::live::{Control, Core, LiveRecording, LiveSession};
+use super::live::{Asking, Control, Core, LiveRecording, LiveSession};
 use super::{Recorder, Refusal};
 use crate::catalogue::{RecordingState, StateChange};
 use crate::spool::{Appended, LogClosed};
@@ -69,6 +70,9 @@ pub enum OpenError {
     /// The names of call and participant are too long.
     #[error("the names of call and participant are too long: keep each below 1,024 bytes")]
     NameTooLong,
+    /// The disk does not take what the session has sent so far.
+    #[error("the recorder's disk is not taking audio now: connect again in a moment, with the same token")]
+    Stalled,
     /// A newer connection took over while this one waited.
     #[error("a newer connection has taken over this session")]
     TakenOver,
@@ -83,6 +87,11 @@ pub enum Taken {
     Dropped(Option<ServerMessage>),
 }
 
+/// How long a client that resumes waits until what it has sent is synced.
+const SAFE_IN: Duration = Duration::from_secs(10);
+/// How long one who asks for a pause or a stop waits until it holds.
+const HOLDS_IN: Duration = Duration::from_secs(5);
+
 /// What is asked of a session from outside its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -90,6 +99,8 @@ pub enum Asked {
     TakenOver,
     /// Its owner, or time, wants something of it.
     Control(Control),
+    /// What was asked has become pointless.
+    Nothing,
 }
 
 /// A session held by its connection. Dropping it is losing the connection.
@@ -138,6 +149,11 @@ impl Recorder {
         let live =
             self.inner().registry.by_token(tenant, &hash_token(token)).ok_or(OpenError::UnknownToken)?;
         let mut ingest = self.hold(live).await?;
+        // The client forgets what lies before the position it is told.
+        let safe = tokio::time::timeout(SAFE_IN, ingest.live.log.sync()).await;
+        if !matches!(safe, Ok(true)) {
+            return Err(OpenError::Stalled);
+        }
         ingest.core.session.reconnected();
         let at = ingest.core.session.position();
         if let Some(clock) = ingest.core.clock {
@@ -205,7 +221,7 @@ impl Recorder {
             number = *count;
         });
         let core = Arc::clone(&live.core).lock_owned().await;
-        if live.has_ended() {
+        if live.has_ended() || live.recording.is_deleted() {
             return Err(OpenError::UnknownToken);
         }
         if *live.connections.borrow() != number {
@@ -218,35 +234,60 @@ impl Recorder {
 
     /// Ends a session: its log is closed and synced, and its recording too where nothing else feeds it. Gives the
     /// session's last position. Ending twice is the same as once.
-    pub(crate) async fn end_session(&self, live: &Arc<LiveSession>, reason: &str) -> u64 {
-        if live.end() {
-            let now = self.inner().clock.now();
-            let at = live.recording.clock().map_or(Micros::default(), |clock| clock.at(now));
-            if !live.log.close(at, reason).await {
-                warn!(session = %live.id, "the log could not be closed; it will be recovered at the next start");
-            }
-            info!(session = %live.id, reason, samples = live.log.samples(), "session ended");
-            self.inner().registry.remove_session(live);
-            live.recording.session_closed(now);
-            self.end_recordings();
-        }
+    pub(crate) async fn end_session(&self, live: &Arc<LiveSession>, reason: &'static str) -> u64 {
+        // In a task of its own: whoever asked may go away, the session ends all the same.
+        let (recorder, ended) = (self.clone(), Arc::clone(live));
+        let first = live.end();
+        let ending = tokio::spawn(async move { recorder.finish_session(&ended, first, reason).await });
+        let _ = ending.await;
         live.log.samples()
     }
 
+    async fn finish_session(&self, live: &LiveSession, first: bool, reason: &'static str) {
+        let clock = live.recording.clock();
+        let at = clock.map_or(Micros::default(), |clock| clock.at(self.inner().clock.now()));
+        if !live.log.close(at, reason).await {
+            warn!(session = %live.id, "the log could not be closed; it will be recovered at the next start");
+        }
+        if first {
+            info!(session = %live.id, reason, samples = live.log.samples(), "session ended");
+            self.inner().registry.remove_session(live);
+            live.recording.session_closed(self.inner().clock.now());
+            self.end_recordings();
+        }
+    }
+
+    /// Asks something of a session; returns once it holds, or after a moment.
     pub(crate) async fn control_session(&self, live: &Arc<LiveSession>, control: Control) {
+        let (done, holds) = oneshot::channel();
         // Nobody is connected: apply it here. Otherwise the connection does.
         if let Ok(mut core) = Arc::clone(&live.core).try_lock_owned() {
             match control {
                 Control::Stop | Control::Idle => {
-                    drop(core);
                     self.end_session(live, control.reason()).await;
+                    drop(core);
+                    return;
                 }
-                Control::Pause | Control::Resume => core.apply(live, self.inner().clock.now(), control),
+                Control::Pause | Control::Resume => {
+                    core.apply(live, self.inner().clock.now(), control);
+                    settle(live, Some(done));
+                }
             }
         } else {
-            let _ = live.control.send(control);
+            let _ = live.control.send(Asking { control, done: Some(done) });
         }
+        let _ = tokio::time::timeout(HOLDS_IN, holds).await;
     }
+}
+
+/// Tells who waits, once what was applied is synced.
+fn settle(live: &LiveSession, done: Option<oneshot::Sender<()>>) {
+    let Some(done) = done else { return };
+    let log = Arc::clone(&live.log);
+    tokio::spawn(async move {
+        log.sync().await;
+        let _ = done.send(());
+    });
 }
 
 impl Core {
@@ -308,6 +349,11 @@ impl Ingest {
         self.core.session.format()
     }
 
+    /// Says everything before this position is synced: what a client that resumes may start from.
+    pub fn safe(&self) -> u64 {
+        *self.live.log.synced().borrow()
+    }
+
     /// Follows the position before which everything is synced to the disk.
     pub fn synced(&self) -> watch::Receiver<u64> {
         self.live.log.synced()
@@ -325,13 +371,16 @@ impl Ingest {
         if message.is_empty() {
             return self.piece(now, message).await;
         }
+        let mut first_warning = None;
+        let mut dropped = false;
         for piece in self.core.session.pieces(message) {
-            let taken = self.piece(now, piece).await?;
-            if taken != Taken::Counted {
-                return Ok(taken);
+            // All pieces count, whatever became of the ones before.
+            if let Taken::Dropped(warning) = self.piece(now, piece).await? {
+                dropped = true;
+                first_warning = first_warning.or(warning);
             }
         }
-        Ok(Taken::Counted)
+        Ok(if dropped { Taken::Dropped(first_warning) } else { Taken::Counted })
     }
 
     async fn piece(&mut self, now: Micros, payload: &[u8]) -> Result<Taken, LogClosed> {
@@ -414,22 +463,27 @@ impl Ingest {
             _ = self.connections.wait_for(|&count| count != number) => return Asked::TakenOver,
             control = self.core.control.recv() => control,
         };
-        let Some(control) = control else { return std::future::pending().await };
+        let Some(Asking { control, done }) = control else { return std::future::pending().await };
         let now = self.recorder.inner().clock.now();
+        // It may have spoken since the sweep looked.
+        let idle = self.live.presence().verdict(now, self.recorder.inner().config.patience) == Verdict::Idle;
+        if control == Control::Idle && !idle {
+            return Asked::Nothing;
+        }
         self.core.apply(&self.live, now, control);
+        settle(&self.live, done);
         Asked::Control(control)
     }
 
     /// Ends the session; gives its last position once all of it is synced.
-    pub async fn stop(mut self, reason: &str) -> u64 {
+    pub async fn stop(mut self, reason: &'static str) -> u64 {
         let now = self.recorder.inner().clock.now();
         if let Some(event) = self.core.session.paused_so_far() {
             self.core.log(&self.live, now, &[event]);
         }
         self.released = true;
-        let (recorder, live) = (self.recorder.clone(), Arc::clone(&self.live));
-        drop(self);
-        recorder.end_session(&live, reason).await
+        // Nobody can take it over meanwhile: its core is held until it has ended.
+        self.recorder.end_session(&self.live, reason).await
     }
 
     /// The connection is gone; `code` is its close code, where there was one. The session ends, or waits for its
@@ -445,7 +499,8 @@ impl Ingest {
     /// Leaves at a drain: everything is flushed and synced, and the session can be resumed after the next start.
     /// A session whose client does not know how is ended. Gives the position that is safe.
     pub async fn leave(mut self) -> u64 {
-        if !self.core.session.speaks_v1() {
+        // Its token is in the log's header only where the client showed early that it knows what it is for.
+        if self.live.log.header().resume_token_sha256.is_none() {
             return self.stop("drain").await;
         }
         let now = self.recorder.inner().clock.now();
@@ -460,9 +515,8 @@ impl Ingest {
 
     fn detach(&mut self) {
         self.released = true;
-        if *self.live.connections.borrow() == self.number {
-            self.live.disconnect(self.recorder.inner().clock.now());
-        }
+        // A newer connection that waits for this one says that it is there once it holds the session.
+        self.live.disconnect(self.recorder.inner().clock.now());
         info!(session = %self.live.id, position = self.core.session.position(), "connection lost");
     }
 }

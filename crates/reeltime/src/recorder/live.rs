@@ -7,7 +7,7 @@ use reeltime_core::id::{RecordingId, SessionId};
 use reeltime_core::log::Purpose;
 use reeltime_core::session::{Presence, Session};
 use reeltime_core::time::{Micros, UtcMicros};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::RecordingClock;
 use crate::catalogue::RecordingState;
@@ -22,6 +22,8 @@ pub(crate) struct LiveRecording {
     pub(crate) call: Option<String>,
     pub(crate) purpose: Purpose,
     pub(crate) created: UtcMicros,
+    /// Held while its files are made, and while they are removed.
+    pub(crate) files: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
 }
 
@@ -49,7 +51,8 @@ impl LiveRecording {
         let state = if clock.is_some() { RecordingState::Active } else { RecordingState::Starting };
         let inner =
             Inner { clock, tracks: Vec::new(), open_sessions: 0, empty_since: None, state, deleted: false };
-        Self { id, tenant, call, purpose, created, inner: Mutex::new(inner) }
+        let files = tokio::sync::Mutex::new(());
+        Self { id, tenant, call, purpose, created, files, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -140,7 +143,7 @@ pub enum Control {
     Resume,
     /// End.
     Stop,
-    /// End, since nothing was heard for too long.
+    /// End, if nothing was heard for too long.
     Idle,
 }
 
@@ -156,6 +159,13 @@ impl Control {
     }
 }
 
+/// A control on its way, and who waits until it holds.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) control: Control,
+    pub(crate) done: Option<oneshot::Sender<()>>,
+}
+
 /// A session: connected, or waiting for its client to come back.
 #[derive(Debug)]
 pub(crate) struct LiveSession {
@@ -165,7 +175,7 @@ pub(crate) struct LiveSession {
     pub(crate) token_hash: Option<String>,
     /// Held by the connection for as long as it lives.
     pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
-    pub(crate) control: mpsc::UnboundedSender<Control>,
+    pub(crate) control: mpsc::UnboundedSender<Asking>,
     /// Counts connections: a newer one takes over.
     pub(crate) connections: watch::Sender<u64>,
     heard: AtomicU64,
@@ -177,7 +187,7 @@ pub(crate) struct LiveSession {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) session: Session,
-    pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    pub(crate) control: mpsc::UnboundedReceiver<Asking>,
     /// The recording's clock, once this session has begun to log.
     pub(crate) clock: Option<RecordingClock>,
 }
@@ -196,6 +206,8 @@ impl LiveSession {
         let (control, inbox) = mpsc::unbounded_channel();
         let clock = recording.clock().filter(|_| !log.is_empty());
         let core = Core { session, control: inbox, clock };
+        // Nobody holds it yet: one whose opening is given up half way ends like one that was lost.
+        let lost = AtomicU64::new(now.0);
         Self {
             id,
             recording,
@@ -205,7 +217,7 @@ impl LiveSession {
             control,
             connections: watch::Sender::new(0),
             heard: AtomicU64::new(now.0),
-            lost: AtomicU64::new(CONNECTED),
+            lost,
             ended: AtomicBool::new(false),
         }
     }

@@ -265,11 +265,22 @@ impl Recorder {
     /// # Errors
     /// Where the catalogue or the store cannot be written; then the call can be repeated.
     pub async fn delete(&self, tenant: &str, id: RecordingId) -> Result<(), Error> {
-        if let Some(recording) = self.0.registry.recording(tenant, id) {
-            recording.delete();
+        let live = self.0.registry.recording(tenant, id);
+        if let Some(recording) = &live {
+            self.0.registry.delete(recording);
             self.control(tenant, id, Control::Stop).await;
         }
-        if self.remove_objects(tenant, id).await?.is_some() {
+        // In a task of its own: whoever asked may go away, the bytes go all the same.
+        let (recorder, tenant) = (self.clone(), tenant.to_owned());
+        let removing = tokio::spawn(async move {
+            let _files = match &live {
+                Some(recording) => Some(recording.files.lock().await),
+                None => None,
+            };
+            recorder.remove_objects(&tenant, id).await
+        });
+        let removed = removing.await.map_err(|_| Error::Spool(std::io::Error::other("the removal died")))?;
+        if removed?.is_some() {
             info!(recording = %id, "deleted");
         }
         Ok(())
@@ -280,7 +291,7 @@ impl Recorder {
     pub(crate) async fn enter(&self, recording: &live::LiveRecording) {
         match self.0.catalogue.begin(&publish::new_recording(recording)).await {
             Ok(()) => {}
-            Err(CatalogueError::Deleted { .. }) => recording.delete(),
+            Err(CatalogueError::Deleted { .. }) => self.0.registry.delete(recording),
             Err(error) => {
                 error!(recording = %recording.id, %error, "cannot enter the recording in the catalogue yet");
             }

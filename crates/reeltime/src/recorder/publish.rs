@@ -18,8 +18,8 @@ use super::Recorder;
 use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
-    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, Page, Publication, RecordingState, Removed,
-    StateChange, StoredObject, stage_unique,
+    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Published,
+    RecordingState, Removed, StateChange, StoredObject, stage_unique,
 };
 use crate::error::Error;
 use crate::render::{Job, render, survey_chain};
@@ -38,16 +38,16 @@ impl Recorder {
     pub(super) async fn publish(&self, recording: Arc<LiveRecording>) {
         metrics::counter!("recording_jobs_enqueued_total").increment(1);
         metrics::gauge!("recording_queue_depth").increment(1.0);
-        let Ok(_turn) = Arc::clone(&self.inner().publishing).acquire_owned().await else { return };
         let mut wait = Duration::from_millis(250);
-        loop {
-            match self.try_publish(&recording).await {
-                Ok(()) => break,
-                Err(error) => {
-                    metrics::counter!("recording_jobs_failed_total").increment(1);
-                    error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
-                }
+        while let Err(error) = self.take_turn(&recording).await {
+            if matches!(error, Error::Catalogue(CatalogueError::Closed)) {
+                info!(recording = %recording.id, "going down: its logs are kept, the next start publishes it");
+                return;
             }
+            metrics::counter!("recording_jobs_failed_total").increment(1);
+            error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
+            // Whatever it was, the next attempt believes the files alone.
+            recording.tracks().iter().for_each(|log| log.forget_survey());
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(30));
         }
@@ -57,31 +57,66 @@ impl Recorder {
         self.inner().settled.notify_waiters();
     }
 
+    /// One attempt. A turn is held for no longer, so that one that cannot be published keeps no other from it.
+    async fn take_turn(&self, recording: &LiveRecording) -> Result<(), Error> {
+        let _turn = self.inner().publishing.acquire().await;
+        let _files = recording.files.lock().await;
+        self.try_publish(recording).await
+    }
+
     async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
+        if let Some(proof) = self.inner().catalogue.published(&recording.tenant, recording.id).await? {
+            return self.release(recording, &proof).await;
+        }
         match self.inner().catalogue.begin(&new_recording(recording)).await {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             begun => begun?,
         }
         let tracks = self.settled(recording).await?;
-        if recording.is_deleted() {
+        if tracks.is_empty() {
+            warn!(recording = %recording.id, "nothing was recorded: there is no recording");
+        }
+        if recording.is_deleted() || tracks.is_empty() {
             return self.discard(recording).await;
         }
         let publication = self.store_tracks(recording, &tracks).await?;
-        let state = publication.state;
         let proof = match self.inner().catalogue.publish(&publication).await {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             proof => proof?,
         };
-        // Readers find it in the catalogue from here on, so that its logs can go.
+        let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
+        info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
+        self.release(recording, &proof).await
+    }
+
+    /// Readers find it in the catalogue from here on, so that its logs can go. One that cannot be removed now is
+    /// removed at the next start.
+    async fn release(&self, recording: &LiveRecording, proof: &Published) -> Result<(), Error> {
         self.inner().registry.remove_recording(recording.id);
+        let told = self.published_tracks(&recording.tenant, recording.id).await?;
         for log in recording.tracks() {
-            if let Err(error) = self.inner().spool.release(log.id(), &proof) {
+            let held = log.layout().is_none_or(|layout| layout.samples > 0);
+            if held && !told.contains(&log.id()) {
+                warn!(recording = %recording.id, track = %log.id(), "a log is not part of what was published; it is kept");
+            } else if let Err(error) = self.inner().spool.release(log.id(), proof) {
                 warn!(recording = %recording.id, %error, "cannot remove a published log; the next start will");
             }
         }
-        let seconds = publication.duration.0 as f64 / 1e6;
-        info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
         Ok(())
+    }
+
+    /// The tracks that a published recording's manifest names.
+    pub(super) async fn published_tracks(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+    ) -> Result<Vec<TrackId>, Error> {
+        let row = self.inner().catalogue.get(tenant, id).await?;
+        let manifest = row.and_then(|row| row.manifest);
+        let manifest: Option<manifest::Manifest> = manifest.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(manifest
+            .map(|manifest| manifest.tracks.iter().map(|track| track.id).collect())
+            .unwrap_or_default())
     }
 
     /// Its owner deleted it: nothing of it may stay.
@@ -146,15 +181,11 @@ impl Recorder {
             described.push(describe(track, Some(file)));
         }
         let main = objects.first().map(|object| object.key.clone());
-        let state = if tracks.is_empty() { RecordingState::Aborted } else { RecordingState::Complete };
-        if tracks.is_empty() {
-            warn!(recording = %recording.id, "nothing was recorded");
-        }
-        let manifest = manifest_of(recording, state, described);
-        if !tracks.is_empty() && recording.purpose == Purpose::Plain {
+        let manifest = manifest_of(recording, RecordingState::Complete, described);
+        if recording.purpose == Purpose::Plain {
             objects.push(self.store_manifest(recording, &manifest).await?);
         }
-        Ok(publication(recording, state, tracks, &manifest, objects, main))
+        Ok(publication(recording, tracks, &manifest, objects, main))
     }
 
     async fn store_track(
@@ -164,7 +195,7 @@ impl Recorder {
         output: Output,
     ) -> Result<StoredObject, Error> {
         let key = self.key(recording, &track.header, extension(&output))?;
-        let key = self.stage(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime()).await?;
+        let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime());
         let job = Job {
             chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
             format: track.header.format,
@@ -173,7 +204,7 @@ impl Recorder {
             output,
             range: None,
         };
-        self.put(&key, || render(job.clone())).await
+        self.put(object, || render(job.clone())).await
     }
 
     async fn store_manifest(
@@ -183,41 +214,42 @@ impl Recorder {
     ) -> Result<StoredObject, Error> {
         let text = serde_json::to_vec_pretty(manifest).map_err(|error| Error::Spool(error.into()))?;
         let key = ObjectKey::new(format!("_reeltime/manifests/{}.json", recording.id))?;
-        let key = self.stage(recording, None, ObjectKind::Manifest, key, "application/json").await?;
+        let object = new_object(recording, None, ObjectKind::Manifest, key, "application/json");
         let body = bytes::Bytes::from(text);
-        self.put(&key, || ByteStream::from_bytes(body.clone())).await
+        self.put(object, || ByteStream::from_bytes(body.clone())).await
     }
 
-    async fn stage(
-        &self,
-        recording: &LiveRecording,
-        track: Option<TrackId>,
-        kind: ObjectKind,
-        key: ObjectKey,
-        mime: &str,
-    ) -> Result<ObjectKey, Error> {
-        let object = NewObject {
-            tenant: recording.tenant.clone(),
-            recording: recording.id,
-            track,
-            kind,
-            key,
-            mime_type: mime.to_owned(),
-            created_at: Clock::utc(),
-        };
-        Ok(stage_unique(&*self.inner().catalogue, object).await?)
-    }
-
-    /// Stores a body under a key that is staged for it. What an earlier try left there is ours: it is replaced.
-    async fn put(&self, key: &ObjectKey, body: impl Fn() -> ByteStream) -> Result<StoredObject, Error> {
-        let meta = match self.inner().store.put(key, body()).await {
-            Err(StoreError::AlreadyExists { .. }) => {
-                self.inner().store.delete(key).await?;
-                self.inner().store.put(key, body()).await?
+    /// Stores a body under the first key of a name that is free in the catalogue and in the store.
+    async fn put(&self, mut object: NewObject, body: impl Fn() -> ByteStream) -> Result<StoredObject, Error> {
+        let wanted = object.key.clone();
+        let mut n = 1;
+        loop {
+            let ours = self.is_staged(&object).await?;
+            object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
+            match self.inner().store.put(&object.key, body()).await {
+                Err(StoreError::AlreadyExists { .. }) if ours => {
+                    // What an earlier attempt left there.
+                    self.inner().store.delete(&object.key).await?;
+                }
+                Err(StoreError::AlreadyExists { .. }) => {
+                    // Somebody else's, of whom this catalogue knows nothing: it stays, and the row goes.
+                    self.inner().catalogue.mark(&object.tenant, &object.key).await?;
+                    self.inner().catalogue.forget(&object.tenant, &object.key).await?;
+                    n += 1;
+                    object.key = wanted.unique(n)?;
+                }
+                stored => {
+                    let meta = stored?;
+                    return Ok(StoredObject { key: meta.key, size: meta.size, crc32c: None });
+                }
             }
-            stored => stored?,
-        };
-        Ok(StoredObject { key: meta.key, size: meta.size, crc32c: None })
+        }
+    }
+
+    /// Whether an earlier attempt of ours entered this very object.
+    async fn is_staged(&self, object: &NewObject) -> Result<bool, Error> {
+        let objects = self.inner().catalogue.objects(&object.tenant, object.recording).await?;
+        Ok(objects.iter().any(|known| known.key == object.key && known.state == ObjectState::Staged))
     }
 
     fn key(&self, recording: &LiveRecording, header: &LogHeader, ext: &str) -> Result<ObjectKey, Error> {
@@ -255,6 +287,24 @@ pub(super) const fn extension(output: &Output) -> &'static str {
     match output {
         Output::Wav { .. } => "wav",
         Output::Ogg { .. } => "ogg",
+    }
+}
+
+fn new_object(
+    recording: &LiveRecording,
+    track: Option<TrackId>,
+    kind: ObjectKind,
+    key: ObjectKey,
+    mime: &str,
+) -> NewObject {
+    NewObject {
+        tenant: recording.tenant.clone(),
+        recording: recording.id,
+        track,
+        kind,
+        key,
+        mime_type: mime.to_owned(),
+        created_at: Clock::utc(),
     }
 }
 
@@ -301,7 +351,6 @@ pub(super) fn manifest_of(
 
 fn publication(
     recording: &LiveRecording,
-    state: RecordingState,
     tracks: &[Settled],
     manifest: &manifest::Manifest,
     objects: Vec<StoredObject>,
@@ -314,8 +363,8 @@ fn publication(
     Publication {
         tenant: recording.tenant.clone(),
         recording: recording.id,
-        state,
-        reason: tracks.is_empty().then(|| "nothing was recorded".to_owned()),
+        state: RecordingState::Complete,
+        reason: None,
         started_at,
         ended_at: started_at.map_or_else(Clock::utc, |at| at.plus(duration)),
         duration,
@@ -347,6 +396,22 @@ pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layou
         survey_chain(&chain).map_err(Error::Spool)
     });
     done.await.map_err(|_| Error::Spool(std::io::Error::other("the survey of a log died")))?
+}
+
+/// Removes what earlier processes staged and never published, and what of deleted recordings is left.
+pub(super) async fn sweep_objects(recorder: &Recorder) -> Result<(), Error> {
+    let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
+    for object in catalogue.objects_in(tenant, ObjectState::Staged, Clock::utc(), 10_000).await? {
+        // One that is about to be published again needs its row.
+        if recorder.inner().registry.recording(tenant, object.recording).is_none() {
+            catalogue.mark(tenant, &object.key).await?;
+        }
+    }
+    for object in catalogue.objects_in(tenant, ObjectState::MarkedForDeletion, Clock::utc(), 10_000).await? {
+        recorder.inner().store.delete(&object.key).await?;
+        catalogue.forget(tenant, &object.key).await?;
+    }
+    Ok(())
 }
 
 /// Marks recordings that an earlier process entered, and that have no log, as given up: nothing was recorded.

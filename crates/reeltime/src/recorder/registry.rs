@@ -40,6 +40,7 @@ impl Registry {
         let key = call.map(|call| (tenant.to_owned(), call.to_owned()));
         if let Some(recording) =
             key.as_ref().and_then(|key| maps.calls.get(key)).and_then(|id| maps.recordings.get(id))
+            && !recording.is_deleted()
         {
             recording.session_opened();
             return (Arc::clone(recording), false);
@@ -85,6 +86,13 @@ impl Registry {
         let ended: Vec<_> = maps.recordings.values().filter(|recording| over(recording)).cloned().collect();
         maps.calls.retain(|_, id| !ended.iter().any(|recording| recording.id == *id));
         ended
+    }
+
+    /// Its owner deleted it: its call's next session begins another.
+    pub(crate) fn delete(&self, recording: &LiveRecording) {
+        let mut maps = self.lock();
+        recording.delete();
+        maps.calls.retain(|_, id| *id != recording.id);
     }
 
     pub(crate) fn remove_recording(&self, id: RecordingId) {

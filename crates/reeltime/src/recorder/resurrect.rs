@@ -36,7 +36,10 @@ impl Recorder {
         for (id, tracks) in recordings {
             self.take_up(id, tracks).await;
         }
-        self.abandon_starting().await;
+        // A recording whose log cannot be read is not one without a log.
+        if found.unreadable.is_empty() {
+            self.abandon_starting().await;
+        }
         Ok(())
     }
 
@@ -47,21 +50,35 @@ impl Recorder {
             self.inner().spool.adopt_bytes(track.bytes);
             report(track);
         }
-        match self.inner().catalogue.published(&tenant, id).await {
-            Ok(Some(proof)) => {
-                info!(recording = %id, "published before; releasing its logs");
-                for track in &tracks {
-                    if let Err(error) = self.inner().spool.release(track.header.track, &proof) {
-                        warn!(recording = %id, %error, "cannot remove a log; trying again at the next start");
-                    }
-                }
-            }
-            Ok(None) => self.revive(id, &tracks).await,
+        match self.release_published(&tenant, id, &tracks).await {
+            Ok(true) => {}
+            Ok(false) => self.revive(id, &tracks).await,
             Err(error) => {
-                error!(recording = %id, %error, "the catalogue cannot say whether this is published; publishing");
+                // Publishing asks again, and gives up nothing that is published.
+                error!(recording = %id, %error, "the catalogue cannot say whether this is published");
                 self.revive(id, &tracks).await;
             }
         }
+    }
+
+    /// Removes the logs of a recording that was published before the earlier process could; false where it was not.
+    async fn release_published(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+        tracks: &[RecoveredTrack],
+    ) -> Result<bool, Error> {
+        let Some(proof) = self.inner().catalogue.published(tenant, id).await? else { return Ok(false) };
+        let told = self.published_tracks(tenant, id).await?;
+        for track in tracks {
+            let id = track.header.track;
+            if track.samples > 0 && !told.contains(&id) {
+                warn!(track = %id, "a log is not part of what was published; it is kept, see `reeltime recover`");
+            } else if let Err(error) = self.inner().spool.release(id, &proof) {
+                warn!(track = %id, %error, "cannot remove a published log; trying again at the next start");
+            }
+        }
+        Ok(true)
     }
 
     async fn revive(&self, id: RecordingId, tracks: &[RecoveredTrack]) {
@@ -73,7 +90,7 @@ impl Recorder {
         let recording = LiveRecording::new(id, header.tenant, call, purpose, header.epoch, Some(clock));
         let recording = Arc::new(recording);
         self.enter(&recording).await;
-        let resumable = tracks.iter().any(RecoveredTrack::can_resume);
+        let resumable = tracks.iter().any(RecoveredTrack::can_resume) && !recording.is_deleted();
         for track in tracks {
             self.revive_track(&recording, track);
         }
@@ -100,6 +117,9 @@ impl Recorder {
 
     /// Recordings that an earlier process entered and never logged a packet of.
     async fn abandon_starting(&self) {
+        if let Err(error) = super::publish::sweep_objects(self).await {
+            warn!(%error, "cannot remove left-over objects; trying again at the next start");
+        }
         if let Err(error) = super::publish::abandon_unlogged(self).await {
             warn!(%error, "cannot tidy the catalogue; trying again at the next start");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reeltime_core::session::Verdict;
 
-use super::live::{Control, LiveSession};
+use super::live::{Asking, Control, LiveSession};
 use super::{Inner, Recorder};
 
 const BEAT: Duration = Duration::from_millis(250);
@@ -30,17 +30,26 @@ impl Recorder {
         for session in self.inner().registry.sessions() {
             match session.presence().verdict(now, self.inner().config.patience) {
                 Verdict::Live => {}
-                Verdict::Idle => drop(session.control.send(Control::Idle)),
+                Verdict::Idle => {
+                    let _ = session.control.send(Asking { control: Control::Idle, done: None });
+                }
                 Verdict::Gone => self.give_up(session),
             }
         }
     }
 
-    /// The client did not come back in time. Closing a log waits for the disk, the sweep does not.
+    /// The client did not come back in time; one that is just coming holds the session already. Closing a log waits
+    /// for the disk, the sweep does not.
     fn give_up(&self, session: Arc<LiveSession>) {
+        let Ok(core) = Arc::clone(&session.core).try_lock_owned() else { return };
+        let now = self.inner().clock.now();
+        if session.presence().verdict(now, self.inner().config.patience) != Verdict::Gone {
+            return;
+        }
         let recorder = self.clone();
         tokio::spawn(async move {
             recorder.end_session(&session, "disconnected").await;
+            drop(core);
         });
     }
 

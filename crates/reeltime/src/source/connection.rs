@@ -57,7 +57,7 @@ impl Connection {
             recorder,
             dialect,
             synced: ingest.synced(),
-            acked: ingest.position(),
+            acked: ingest.safe(),
             ingest: Some(ingest),
         }
     }
@@ -100,7 +100,7 @@ impl Connection {
                     Asked::TakenOver => return End::TakenOver,
                     Asked::Control(Control::Stop) => return End::Stop("stopped", close::NORMAL),
                     Asked::Control(Control::Idle) => return End::Stop("idle", close::POLICY),
-                    Asked::Control(Control::Pause | Control::Resume) => {}
+                    Asked::Control(Control::Pause | Control::Resume) | Asked::Nothing => {}
                 },
                 () = async { drop(leaving.wait_for(|leave| *leave).await) } => return End::Leave,
                 changed = self.synced.changed(), if acks => {

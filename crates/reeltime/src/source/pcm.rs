@@ -98,7 +98,7 @@ async fn begin(
 
 pub(super) fn reason(error: &OpenError) -> (u16, &'static str, String) {
     let (code, name) = match error {
-        OpenError::Refused(_) => (close::TRY_LATER, "try_later"),
+        OpenError::Refused(_) | OpenError::Stalled => (close::TRY_LATER, "try_later"),
         OpenError::UnknownToken => (close::POLICY, "unknown_token"),
         OpenError::NameTooLong => (close::POLICY, "name_too_long"),
         OpenError::TakenOver => (close::TAKEN_OVER, "taken_over"),

@@ -37,7 +37,7 @@ mod track;
 
 pub use disk::{Disk, DiskFile, LocalDisk};
 pub use lock::{FolderLock, LockError};
-pub use reader::{Chain, ChainError, Cursor, Item, read_chain, read_on};
+pub use reader::{Chain, ChainError, Cursor, Item, Reach, read_chain, read_on};
 pub use recover::{RecoveredTrack, Recovery, recover};
 pub use track::{Appended, LogClosed, TrackLog};
 

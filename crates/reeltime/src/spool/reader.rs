@@ -183,42 +183,52 @@ pub(super) fn fill(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::R
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn read_chain(chain: &Chain, mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>) -> io::Result<()> {
-    let mut buffer = vec![0; WINDOW];
-    for link in &chain.links {
-        let end = link.until.map_or(End::File, End::At);
-        if read_from(&mut link.scanner.clone(), &*link.file, end, &mut buffer, &mut visit)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+pub fn read_chain(chain: &Chain, visit: impl FnMut(Item<'_>) -> ControlFlow<()>) -> io::Result<()> {
+    read_on(chain, &mut Cursor::default(), Reach::Whole, visit)
 }
 
-/// How far a live track was read.
-#[derive(Clone, Debug, Default)]
+/// How far a track was read.
+#[derive(Debug, Default)]
 pub struct Cursor {
     number: u32,
     scanner: Option<Scanner>,
+    window: Window,
 }
 
-/// Reads on in a track that is still being written, from where `cursor` stands to its last whole record.
+/// How far to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To where the files end now.
+    Whole,
+    /// After the last whole record: more will be appended, so nothing is said of what follows it.
+    Growing,
+}
+
+/// Reads on in a track from where `cursor` stands; `visit` may end it early, and the next call goes on behind what
+/// it saw.
 ///
 /// # Errors
 /// Where a file cannot be read.
 pub fn read_on(
     chain: &Chain,
     cursor: &mut Cursor,
+    reach: Reach,
     mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; WINDOW];
     let first = cursor.number;
     for link in chain.links.iter().filter(|link| link.number >= first) {
         if link.number > cursor.number || cursor.scanner.is_none() {
-            *cursor = Cursor { number: link.number, scanner: Some(link.scanner.clone()) };
+            cursor.number = link.number;
+            cursor.scanner = Some(link.scanner.clone());
+            cursor.window.clear();
         }
         let Some(scanner) = cursor.scanner.as_mut() else { continue };
-        let end = link.until.map_or(End::Open, End::At);
-        if read_from(scanner, &*link.file, end, &mut buffer, &mut visit)?.is_break() {
+        let end = match (link.until, reach) {
+            (Some(until), _) => End::At(until),
+            (None, Reach::Whole) => End::File,
+            (None, Reach::Growing) => End::Open,
+        };
+        if read_from(scanner, &*link.file, end, &mut cursor.window, &mut visit)?.is_break() {
             break;
         }
     }
@@ -232,54 +242,80 @@ pub(super) enum End {
     File,
     /// At this byte.
     At(u64),
-    /// It is still written: after its last whole record, with nothing said of what follows.
+    /// It is still written: after its last whole record.
     Open,
+}
+
+/// Bytes of a file, from where its scanner stands.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Window {
+    const fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn pass(&mut self, bytes: u64) {
+        self.start = self.end.min(self.start.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    }
+
+    /// Reads more of the file, whose byte `offset` is the window's first, but none from `limit` on. Gives how
+    /// much that was.
+    fn fill(&mut self, file: &dyn DiskFile, offset: u64, need: usize, limit: u64) -> io::Result<usize> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.buffer.resize(self.buffer.len().max(need).max(WINDOW), 0);
+        let at = offset + self.end as u64;
+        let left = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
+        let room = self.buffer.len().min(self.end.saturating_add(left));
+        let read = fill(file, &mut self.buffer[self.end..room], at)?;
+        self.end += read;
+        Ok(read)
+    }
 }
 
 /// Reads one file from where `scanner` stands.
 pub(super) fn read_from(
     scanner: &mut Scanner,
     file: &dyn DiskFile,
-    end_at: End,
-    buffer: &mut Vec<u8>,
+    end: End,
+    window: &mut Window,
     visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
-    // `buffer[start..end]` is the window; the file's size is fixed now, so that a live log has an end.
+    // The file's size is fixed now, so that a live log has an end.
     let size = file.size()?;
-    let limit = if let End::At(until) = end_at { until.min(size) } else { size };
-    let (mut start, mut end) = (0, 0);
+    let limit = if let End::At(until) = end { until.min(size) } else { size };
     loop {
-        let eof = end_at != End::Open && scanner.offset() + (end - start) as u64 >= limit;
         let before = scanner.offset();
-        let step = scanner.next(&buffer[start..end], eof);
-        let item = match step {
+        let eof = end != End::Open && before + window.bytes().len() as u64 >= limit;
+        let item = match scanner.next(window.bytes(), eof) {
             Scan::Record(record) => Item::Record(record),
             Scan::Damage(bytes) => Item::Damage { bytes, tail: false },
             Scan::End { torn: 0 } => return Ok(ControlFlow::Continue(())),
             Scan::End { torn } => return Ok(visit(Item::Damage { bytes: torn, tail: true })),
             Scan::More(need) => {
-                start += usize::try_from(scanner.offset() - before).unwrap_or(0);
-                buffer.copy_within(start..end, 0);
-                end -= start;
-                start = 0;
-                if buffer.len() < need {
-                    buffer.resize(need, 0);
-                }
-                let at = scanner.offset() + end as u64;
-                let left = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
-                let room = buffer.len().min(end.saturating_add(left));
-                let read = fill(file, &mut buffer[end..room], at)?;
-                end += read;
-                if read == 0 {
+                window.pass(scanner.offset() - before);
+                if window.fill(file, scanner.offset(), need, limit)? == 0 {
                     // A live log goes on later; one that is shorter than it was ends here.
                     return Ok(ControlFlow::Continue(()));
                 }
                 continue;
             }
         };
-        if visit(item).is_break() {
+        let flow = visit(item);
+        window.pass(scanner.offset() - before);
+        if flow.is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        start += usize::try_from(scanner.offset() - before).unwrap_or(0);
     }
 }

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::disk::{Disk, DiskFile};
 use super::parse_file_name;
-use super::reader::{Chain, ChainError, End, Item, fill, read_from};
+use super::reader::{Chain, ChainError, End, Item, Window, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
 const TAIL: u64 = 2 << 20;
@@ -197,8 +197,7 @@ impl RecoveredTrack {
     }
 
     fn scan(&mut self, scanner: &mut Scanner, file: &dyn DiskFile) -> io::Result<()> {
-        let mut buffer = vec![0; 256 * 1024];
-        read_from(scanner, file, End::File, &mut buffer, &mut |item| {
+        read_from(scanner, file, End::File, &mut Window::default(), &mut |item| {
             self.see(item);
             ControlFlow::Continue(())
         })

@@ -179,6 +179,11 @@ impl TrackLog {
         }
     }
 
+    /// The timeline in memory is not to be trusted: only the files know it.
+    pub(crate) fn forget_survey(&self) {
+        self.lock().survey = None;
+    }
+
     /// Appends an event without waiting. One that is too long for a record is left out, and so are marks and turns
     /// while a megabyte waits for the disk.
     pub fn event(&self, arrival: Micros, event: &Event) {
