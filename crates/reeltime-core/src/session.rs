@@ -106,6 +106,11 @@ impl Session {
         self.paused_from.is_some()
     }
 
+    /// Whether the client has sent nothing yet: then a `start` may still say what it will be.
+    pub const fn is_untouched(&self) -> bool {
+        !self.started && self.position == 0
+    }
+
     /// Whether a lost connection may come back: the client knows the protocol.
     pub const fn speaks_v1(&self) -> bool {
         self.speaks_v1
@@ -145,7 +150,7 @@ impl Session {
 
     /// One text message.
     pub fn text(&mut self, message: ClientMessage) -> Reply {
-        let first = !std::mem::replace(&mut self.started, true);
+        self.started = true;
         self.speaks_v1 |= !matches!(message, ClientMessage::Unknown | ClientMessage::Malformed);
         match message {
             ClientMessage::Pause { reason } => self.pause(reason),
@@ -153,7 +158,6 @@ impl Session {
             ClientMessage::Mark { name } => Reply::Log(vec![Event::Mark { at: self.position, name }]),
             ClientMessage::Turn(data) => Reply::Log(vec![Event::Turn { at: self.position, data }]),
             ClientMessage::Stop => Reply::Stop,
-            ClientMessage::Start(_) if first => Reply::Nothing,
             ClientMessage::Start(_) => Reply::Ignored(Oddity::LateStart),
             ClientMessage::Unknown | ClientMessage::Malformed => {
                 self.oddities.texts += 1;

@@ -47,11 +47,13 @@ async fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
         return Ok(Arc::new(main));
     }
     let flat = &settings.transcribe.dir;
-    let flat = FolderStore::open(flat).await.with_context(|| {
-        format!(
-            "cannot use {} for the transcribe socket's files; choose another --transcribe-dir",
-            flat.display()
-        )
-    })?;
+    let flat = FolderStore::open_flat(flat, settings.recording.data_dir.join("transcribe"))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot use {} for the transcribe socket's files; choose another --transcribe-dir",
+                flat.display()
+            )
+        })?;
     Ok(Arc::new(MountedStore::new(Arc::new(main), TRANSCRIBE_MOUNT, Arc::new(flat))))
 }

@@ -56,6 +56,10 @@ struct Report {
 pub(crate) fn run(command: cli::Recover) -> anyhow::Result<()> {
     let settings = Settings::load(&command.settings.layers())?;
     logging::start(&settings.log);
+    let folder = &settings.recording.data_dir;
+    if !folder.exists() {
+        anyhow::bail!("there is no data folder {}; name it with --data-dir", folder.display());
+    }
     let report = Report::read(&settings.recording.data_dir.join("spool"))?;
     if !command.dry_run && !report.tracks.is_empty() {
         tokio::runtime::Runtime::new()?.block_on(recover(&settings))?;

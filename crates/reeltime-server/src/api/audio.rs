@@ -8,8 +8,10 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
+use reeltime::Error;
 use reeltime::recorder::{Media, MediaError, Selection};
-use reeltime_core::id::RecordingId;
+use reeltime::store::StoreError;
+use reeltime_core::id::{RecordingId, TrackId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -35,6 +37,8 @@ pub(crate) struct StreamFields {
     layout: Option<String>,
     /// Only this participant
     participant: Option<String>,
+    /// Only this track, by its id: for a participant with several
+    track: Option<String>,
     /// 1: go on to the end of a recording that is being made
     follow: Option<String>,
     /// 1: G.711 as linear samples of 16 bit
@@ -47,6 +51,7 @@ impl StreamFields {
             format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
             channels: self.layout.as_deref().map(channels).transpose()?,
             participant: self.participant,
+            track: self.track.as_deref().map(track_id).transpose()?,
             follow: switch("follow", self.follow.as_deref())?,
             decode: switch("decode", self.decode.as_deref())?,
         })
@@ -65,6 +70,10 @@ fn told(error: MediaError) -> Problem {
         MediaError::Failed(_) | _ => return Problem::internal(error),
     };
     Problem::new(status, capitalised(&error.to_string()))
+}
+
+fn track_id(text: &str) -> Result<TrackId, Problem> {
+    text.parse().map_err(|_| unprocessable("track is the id of a track"))
 }
 
 /// How many channels a layout has.
@@ -115,9 +124,16 @@ pub(crate) async fn stream(
         Answer::NotModified | Answer::Beyond(_) => return Ok(response),
     };
     if method != Method::HEAD {
-        *response.body_mut() = Body::from_stream(media.read(range).await.map_err(Problem::internal)?);
+        *response.body_mut() = Body::from_stream(media.read(range).await.map_err(unread)?);
     }
     Ok(response)
+}
+
+fn unread(error: Error) -> Problem {
+    if matches!(error, Error::Store(StoreError::NotFound { .. })) {
+        return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
+    }
+    Problem::internal(error)
 }
 
 async fn open(
@@ -149,6 +165,8 @@ pub(crate) struct UrlFields {
     format: Option<String>,
     /// Only this participant
     participant: Option<String>,
+    /// Only this track, by its id
+    track: Option<String>,
 }
 
 /// A link that opens one recording without a key.
@@ -184,15 +202,19 @@ pub(crate) async fn url(
     let path = format!("/api/v1/recordings/{id}/stream");
     let query = query(&asked);
     let signed = app.guard.sign(&identity, &path, &query, now().unix_seconds() + expires_in);
-    let wanted =
-        StreamFields { format: asked.format, participant: asked.participant, ..StreamFields::default() };
+    let wanted = StreamFields {
+        format: asked.format,
+        participant: asked.participant,
+        track: asked.track,
+        ..StreamFields::default()
+    };
     let media = open(&app, &identity, id, wanted).await?;
     let url = format!("{}{path}?{signed}", base(&app, &headers));
     Ok(Json(Link { url, expires_in, recording_id: id.to_string(), mime_type: media.mime.to_owned() }))
 }
 
 fn query(asked: &UrlFields) -> String {
-    let fields = [("format", &asked.format), ("participant", &asked.participant)];
+    let fields = [("format", &asked.format), ("participant", &asked.participant), ("track", &asked.track)];
     let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
 }

@@ -80,11 +80,20 @@ pub(crate) async fn list(
     Ok(Json(List { items, page: asked.page, page_size: asked.page_size, total: found.total }))
 }
 
+/// The states that a name stands for: one of ours, or all of a word of calls.
 fn states(asked: Option<&str>) -> Result<Vec<RecordingState>, Problem> {
-    let names = || RecordingState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
-    let one =
-        asked.map(|name| name.parse().map_err(|_| unprocessable(format!("state is one of {}", names()))));
-    one.into_iter().collect()
+    use RecordingState::{Aborted, Active, Complete, Ending, Failed, LimitReached, Starting};
+    let known = || RecordingState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
+    match asked {
+        None => Ok(Vec::new()),
+        Some("in_progress") => Ok(vec![Starting, Active, Ending]),
+        Some("completed") => Ok(vec![Complete, LimitReached]),
+        Some("failed") => Ok(vec![Failed, Aborted]),
+        Some(name) => match name.parse() {
+            Ok(state) => Ok(vec![state]),
+            Err(_) => Err(unprocessable(format!("state is one of {}, in_progress, completed", known()))),
+        },
+    }
 }
 
 /// One recording, with participants, tracks, gaps, pauses and marks

@@ -1,5 +1,6 @@
 //! Recordings as JSON: the shape that clients hold on to, apart from how the library keeps them.
 
+use reeltime::catalogue::RecordingState;
 use reeltime::recorder::{RecordingView, TrackView};
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +21,9 @@ pub(crate) struct Recording {
     /// `starting`, `active`, `ending`, `complete`, `failed`, `aborted` or `limit_reached`
     #[schema(example = "complete")]
     state: &'static str,
+    /// The state in a word of calls: `in_progress`, `completed` or `failed`
+    #[schema(example = "completed")]
+    status: &'static str,
     /// Why it is in that state, where there is something to say
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -39,6 +43,72 @@ pub(crate) struct Recording {
     /// Absent in lists
     #[serde(skip_serializing_if = "Option::is_none")]
     tracks: Option<Vec<Track>>,
+    /// What is missing on any track; absent in lists
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gaps: Option<Vec<Stretch>>,
+    /// What was deliberately not recorded of any track; absent in lists
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pauses: Option<Vec<Stretch>>,
+    /// Named moments of any track; absent in lists
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marks: Option<Vec<Moment>>,
+}
+
+/// A stretch of a track on the recording's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Stretch {
+    track_id: String,
+    start_seconds: f64,
+    duration_seconds: f64,
+    /// Why
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// A named moment of a track on the recording's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Moment {
+    track_id: String,
+    at_seconds: f64,
+    name: String,
+}
+
+/// The state as those say it who know calls rather than recordings.
+const fn status(state: RecordingState) -> &'static str {
+    match state {
+        RecordingState::Starting | RecordingState::Active | RecordingState::Ending => "in_progress",
+        RecordingState::Complete | RecordingState::LimitReached => "completed",
+        RecordingState::Failed | RecordingState::Aborted => "failed",
+    }
+}
+
+fn gaps(track: &TrackView) -> impl Iterator<Item = Stretch> {
+    track.gaps.iter().map(|gap| {
+        let reason = serde_json::to_value(gap.reason).ok().and_then(|name| name.as_str().map(str::to_owned));
+        stretch(track, gap.at, gap.samples, reason)
+    })
+}
+
+fn pauses(track: &TrackView) -> impl Iterator<Item = Stretch> {
+    track.pauses.iter().map(|pause| stretch(track, pause.at, pause.samples, pause.reason.clone()))
+}
+
+fn marks(track: &TrackView) -> impl Iterator<Item = Moment> {
+    track.marks.iter().map(|mark| Moment {
+        track_id: track.id.to_string(),
+        at_seconds: seconds(track, mark.at),
+        name: mark.name.clone(),
+    })
+}
+
+fn stretch(track: &TrackView, at: u64, samples: u64, reason: Option<String>) -> Stretch {
+    let duration_seconds = samples as f64 / f64::from(track.rate.max(1));
+    Stretch { track_id: track.id.to_string(), start_seconds: seconds(track, at), duration_seconds, reason }
+}
+
+/// A position of a track on the recording's clock.
+fn seconds(track: &TrackView, at: u64) -> f64 {
+    track.start_seconds + at as f64 / f64::from(track.rate.max(1))
 }
 
 /// A participant's media stream. Positions and lengths are in samples per channel at `rate`, from the track's start.
@@ -78,6 +148,7 @@ impl From<RecordingView> for Recording {
             created_at: view.created_at,
             duration_seconds: view.duration_seconds,
             state: view.state.name(),
+            status: status(view.state),
             reason: view.reason,
             started_at: view.started_at,
             ended_at: view.ended_at,
@@ -85,6 +156,9 @@ impl From<RecordingView> for Recording {
             mime_type: view.mime_type,
             previous_id: view.previous_id.map(|id| id.to_string()),
             participants: view.participants,
+            gaps: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(gaps).collect()),
+            pauses: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(pauses).collect()),
+            marks: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(marks).collect()),
             tracks: view.tracks.map(|tracks| tracks.into_iter().map(Track::from).collect()),
         }
     }

@@ -57,7 +57,7 @@ pub(super) fn own_cpu() -> Duration {
     Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
 }
 
-/// Memory of a process that is in RAM (VmRSS), in bytes.
+/// Memory of a process that is in RAM (`VmRSS`), in bytes.
 pub(super) fn resident(process: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let text = field(&status, "VmRSS").context("/proc/PID/status has no VmRSS")?;

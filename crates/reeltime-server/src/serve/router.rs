@@ -24,7 +24,8 @@ use crate::problem::Problem;
 /// Bytes of a request's body that a handler may read.
 const MAX_BODY: usize = 64 << 10;
 /// Routes below this are served with and without a trailing slash.
-const API: &str = "/api/v1/";
+/// Where a trailing slash does not count.
+const SLASHED: [&str; 3] = ["/api/v1/", "/v1/", "/ws/"];
 
 /// Every route.
 fn router(app: Arc<App>) -> Router {
@@ -98,7 +99,11 @@ fn harden(response: &mut Response) {
 
 fn trim_slash(uri: &mut Uri) {
     let path = uri.path();
-    let Some(trimmed) = path.strip_suffix('/').filter(|trimmed| trimmed.starts_with(API)) else { return };
+    let Some(trimmed) =
+        path.strip_suffix('/').filter(|trimmed| SLASHED.iter().any(|prefix| trimmed.starts_with(prefix)))
+    else {
+        return;
+    };
     let target = match uri.query() {
         Some(query) => format!("{trimmed}?{query}"),
         None => trimmed.to_owned(),

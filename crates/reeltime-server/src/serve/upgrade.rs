@@ -171,7 +171,9 @@ where
 fn refused(refusal: Refusal) -> Problem {
     let detail = capitalised(&refusal.to_string());
     match refusal {
-        Refusal::NoRoom(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+        Refusal::NoRoom(_) => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail).with(header::RETRY_AFTER, "10")
+        }
         Refusal::Draining | _ => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, "5")
         }

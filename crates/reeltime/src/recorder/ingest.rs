@@ -339,6 +339,11 @@ impl Ingest {
         self.core.session.position()
     }
 
+    /// Whether the client has sent nothing yet.
+    pub fn is_untouched(&self) -> bool {
+        self.core.session.is_untouched()
+    }
+
     /// What was dropped.
     pub fn oddities(&self) -> Oddities {
         self.core.session.oddities()
@@ -393,8 +398,15 @@ impl Ingest {
             }
             Audio::Malformed => {
                 metrics::counter!("reeltime_dropped_frames_total").increment(1);
-                debug!(session = %self.live.id, bytes = payload.len(), "malformed frame dropped");
-                Ok(Taken::Dropped(self.core.session.warning(Oddity::Frame)))
+                let warning = self.core.session.warning(Oddity::Frame);
+                let (session, bytes) = (self.live.id, payload.len());
+                match &warning {
+                    Some(_) => {
+                        warn!(%session, bytes, "a malformed frame was dropped; further ones are only counted")
+                    }
+                    None => debug!(%session, bytes, "a malformed frame was dropped"),
+                }
+                Ok(Taken::Dropped(warning))
             }
         }
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use reeltime_core::id::RecordingId;
+use bytes::Bytes;
+use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::Purpose;
 use reeltime_core::manifest::Manifest;
@@ -46,6 +47,8 @@ pub struct Selection {
     pub format: Option<MediaFormat>,
     /// Whose; needed where there are several.
     pub participant: Option<String>,
+    /// Which track; needed where a participant has several.
+    pub track: Option<TrackId>,
     /// How many channels it must have; as recorded where absent.
     pub channels: Option<u8>,
     /// G.711 as 16 bit linear.
@@ -65,9 +68,9 @@ pub enum MediaError {
     #[error("nothing is recorded yet")]
     Empty,
     /// Several participants and none named, or one that is not there.
-    #[error("name one participant with ?participant=…; this recording has {}", .known.join(", "))]
+    #[error("name one participant, or one track; this recording has {}", .known.join(", "))]
     Participant {
-        /// Those that it has.
+        /// Those that it has, with their tracks.
         known: Vec<String>,
     },
     /// Another number of channels than was recorded.
@@ -119,6 +122,8 @@ enum Source {
     },
     /// Still in the spool: opened here, so that a publication meanwhile takes nothing away.
     Spool(Box<Job>),
+    /// Nothing yet but a head.
+    Head(Bytes),
     /// Being recorded: to its end.
     Live {
         log: Arc<TrackLog>,
@@ -149,7 +154,7 @@ impl Recorder {
         let manifest: Option<Manifest> =
             row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
-        let track = choose(&tracks, selection, |track| &track.participant)?;
+        let track = choose(&tracks, selection, |track| (&track.participant, track.id))?;
         let object = track.object.as_ref().ok_or(MediaError::Empty)?;
         let output = wanted(track.format, selection)?;
         let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
@@ -174,7 +179,7 @@ impl Recorder {
         tracks: &[Settled],
         selection: &Selection,
     ) -> Result<Media, MediaError> {
-        let track = choose(tracks, selection, |track| &track.header.participant)?;
+        let track = choose(tracks, selection, |track| (&track.header.participant, track.log.id()))?;
         let output = match live.purpose {
             Purpose::Transcribe { .. } => master(track),
             Purpose::Plain => wanted(track.header.format, selection)?,
@@ -183,7 +188,13 @@ impl Recorder {
             return Ok(self.followed(Arc::clone(&track.log), output));
         }
         let (format, counting) = (track.header.format, track.header.counting);
-        let len = TrackRenderer::new(format, counting, &track.layout, output)?.wav_len();
+        let mut renderer = TrackRenderer::new(format, counting, &track.layout, output)?;
+        let len = renderer.wav_len();
+        if track.layout.samples == 0 {
+            let mut head = Vec::new();
+            renderer.head(&mut head);
+            return Ok(self.empty(output, head));
+        }
         let chain = Chain::find(&**self.inner().spool.disk(), track.log.id()).map_err(Error::from)?;
         let layout = track.layout.clone();
         let job = Job { chain: Arc::new(chain), format, counting, layout, output, range: None };
@@ -200,6 +211,19 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// A live track of which nothing was received yet: a file without sound.
+    fn empty(&self, output: Output, head: Vec<u8>) -> Media {
+        Media {
+            mime: output.mime(),
+            extension: extension(&output),
+            len: Some(head.len() as u64),
+            complete: false,
+            etag: None,
+            recorder: self.clone(),
+            source: Source::Head(Bytes::from(head)),
+        }
+    }
+
     fn followed(&self, log: Arc<TrackLog>, output: Output) -> Media {
         let output = match output {
             Output::Wav { samples, gaps, .. } => Output::Wav { samples, gaps, sizes: Sizes::Open },
@@ -217,28 +241,46 @@ impl Recorder {
     }
 }
 
-fn is_chosen(participant: &str, selection: &Selection) -> bool {
-    selection.participant.as_deref().is_none_or(|wanted| wanted == participant)
-}
-
 /// The one track that is meant.
 fn choose<'a, T>(
     tracks: &'a [T],
     selection: &Selection,
-    name: impl Fn(&T) -> &String,
+    name: impl Fn(&T) -> (&String, TrackId),
 ) -> Result<&'a T, MediaError> {
-    let mut chosen = tracks.iter().filter(|track| is_chosen(name(track), selection));
+    let meant = |track: &&T| {
+        let (participant, id) = name(track);
+        selection.participant.as_ref().is_none_or(|wanted| wanted == participant)
+            && selection.track.is_none_or(|wanted| wanted == id)
+    };
+    let mut chosen = tracks.iter().filter(meant);
     match (tracks.is_empty(), chosen.next(), chosen.next()) {
         (true, _, _) => Err(MediaError::Empty),
         (_, Some(one), None) => Ok(one),
-        _ => Err(MediaError::Participant { known: tracks.iter().map(|track| name(track).clone()).collect() }),
+        _ => Err(MediaError::Participant { known: told(tracks, name) }),
     }
+}
+
+/// Names for the person who has to choose, as many as fit a sentence.
+fn told<T>(tracks: &[T], name: impl Fn(&T) -> (&String, TrackId)) -> Vec<String> {
+    const MOST: usize = 10;
+    let one = |track: &T| {
+        let (participant, id) = name(track);
+        format!("{participant} (track {id})")
+    };
+    let mut known: Vec<_> = tracks.iter().take(MOST).map(one).collect();
+    if tracks.len() > MOST {
+        known.push(format!("and {} more", tracks.len() - MOST));
+    }
+    known
 }
 
 /// The output that is asked for, where the track can give it.
 fn wanted(format: Format, selection: &Selection) -> Result<Output, MediaError> {
     if let Some(asked) = selection.channels.filter(|&asked| asked != format.channels) {
         return Err(MediaError::Channels { asked, recorded: format.channels });
+    }
+    if selection.decode && format.codec == Codec::Opus {
+        return Err(RenderError::WavFromOpus.into());
     }
     let samples = if selection.decode && format.codec != Codec::S16le {
         Samples::Linear { gain: 1.0 }
@@ -265,6 +307,12 @@ impl Media {
             Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
             Source::Decode { key, format, samples } => {
                 decode::decoded(&self.recorder, key, *format, *samples, range).await
+            }
+            Source::Head(head) => {
+                let all = 0..head.len();
+                let clamp = |at: u64| usize::try_from(at).unwrap_or(all.end).min(all.end);
+                let range = range.map_or(all.clone(), |range| clamp(range.start)..clamp(range.end));
+                Ok(ByteStream::from_bytes(head.slice(range)))
             }
             Source::Live { log, output } => {
                 let disk = Arc::clone(self.recorder.inner().spool.disk());

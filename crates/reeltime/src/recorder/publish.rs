@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
     CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Published,
-    RecordingState, Removed, StateChange, StoredObject, stage_unique,
+    RecordingState, Removed, StoredObject, stage_unique,
 };
 use crate::error::Error;
 use crate::render::{Job, render, survey_chain};
@@ -72,7 +72,8 @@ impl Recorder {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             begun => begun?,
         }
-        let tracks = self.settled(recording).await?;
+        let mut tracks = self.settled(recording).await?;
+        tracks.retain(|track| track.layout.samples > 0);
         if tracks.is_empty() {
             warn!(recording = %recording.id, "nothing was recorded: there is no recording");
         }
@@ -144,21 +145,16 @@ impl Recorder {
         Ok(Some(removed))
     }
 
-    /// The recording's tracks that hold anything, with their timelines.
+    /// The recording's tracks, with their timelines.
     pub(super) async fn settled(&self, recording: &LiveRecording) -> Result<Vec<Settled>, Error> {
         let mut tracks = Vec::new();
         for log in recording.tracks() {
-            if log.is_empty() {
-                continue;
-            }
             let header = log.header();
             let layout = match log.layout() {
                 Some(layout) => layout,
                 None => survey(self.inner().spool.disk(), log.id()).await?,
             };
-            if layout.samples > 0 {
-                tracks.push(Settled { log, header, layout });
-            }
+            tracks.push(Settled { log, header, layout });
         }
         Ok(tracks)
     }
@@ -414,28 +410,23 @@ pub(super) async fn sweep_objects(recorder: &Recorder) -> Result<(), Error> {
     Ok(())
 }
 
-/// Marks recordings that an earlier process entered, and that have no log, as given up: nothing was recorded.
-pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), CatalogueError> {
+/// Removes the recordings that an earlier process entered and has no log of: nothing was recorded.
+pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), Error> {
     let states = vec![RecordingState::Starting, RecordingState::Active, RecordingState::Ending];
     let filter = Filter { call: None, states };
-    let tenant = crate::catalogue::DEFAULT_TENANT;
-    let mut number = 1;
-    loop {
-        let listing = recorder.inner().catalogue.list(tenant, &filter, Page { number, size: 100 }).await?;
-        let mut left = 0;
-        for recording in &listing.items {
-            if recorder.inner().registry.recording(tenant, recording.id).is_some() {
-                left += 1;
-                continue;
-            }
-            let reason = Some("nothing was recorded before the recorder went down".to_owned());
-            let change = StateChange { state: RecordingState::Aborted, at: Clock::utc(), reason };
-            recorder.inner().catalogue.change_state(tenant, recording.id, &change).await?;
-        }
+    let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
+    let mut unlogged = Vec::new();
+    for number in 1.. {
+        let listing = catalogue.list(tenant, &filter, Page { number, size: 100 }).await?;
+        let ids = listing.items.iter().map(|recording| recording.id);
+        unlogged.extend(ids.filter(|&id| recorder.inner().registry.recording(tenant, id).is_none()));
         if listing.items.len() < 100 {
-            return Ok(());
+            break;
         }
-        // Those that were given up have left the list; those that stay push the next page along.
-        number += left / 100;
     }
+    for id in unlogged {
+        warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");
+        recorder.remove_objects(tenant, id).await?;
+    }
+    Ok(())
 }

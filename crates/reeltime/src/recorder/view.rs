@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reeltime_core::id::{RecordingId, SessionId, TrackId};
+use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::timeline::{Gap, Mark, Pause};
 use serde::Serialize;
@@ -123,7 +124,10 @@ impl Recorder {
         let mut view = from_row(&row);
         let manifest: Option<Manifest> =
             row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
+        let mut tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
+        if tracks.iter().any(|track| track.object.as_ref().is_some_and(is_flat)) {
+            tracks = without_gaps(tracks);
+        }
         set_tracks(&mut view, &tracks);
         Ok(Some(view))
     }
@@ -162,7 +166,7 @@ impl Recorder {
     /// The tracks of a live recording, with everything received so far in their files.
     async fn flushed(&self, live: &LiveRecording) -> Result<Vec<Settled>, Error> {
         let tracks = self.settled(live).await?;
-        for track in &tracks {
+        for track in tracks.iter().filter(|track| !track.log.is_empty()) {
             track.log.flush().await;
         }
         Ok(tracks)
@@ -195,7 +199,10 @@ impl Recorder {
             participants: None,
             tracks: None,
         };
-        let described: Vec<_> = tracks.iter().map(|track| describe(track, None)).collect();
+        let mut described: Vec<_> = tracks.iter().map(|track| describe(track, None)).collect();
+        if live.purpose != Purpose::Plain {
+            described = without_gaps(described);
+        }
         set_tracks(&mut view, &described);
         view
     }
@@ -225,6 +232,21 @@ fn set_tracks(view: &mut RecordingView, tracks: &[manifest::Track]) {
     names.dedup();
     view.participants = Some(names);
     view.tracks = Some(tracks.iter().map(track_view).collect());
+}
+
+/// The transcribe socket's files have no gaps: what is missing stands in the manifest alone.
+fn without_gaps(tracks: Vec<manifest::Track>) -> Vec<manifest::Track> {
+    let flat = |mut track: manifest::Track| {
+        track.layout.gaps.clear();
+        track.layout.samples = track.layout.counters.media_samples;
+        track
+    };
+    tracks.into_iter().map(flat).collect()
+}
+
+/// Whether the object lies in the transcribe socket's own folder.
+fn is_flat(object: &manifest::Object) -> bool {
+    object.key.strip_prefix(super::TRANSCRIBE_MOUNT).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn track_view(track: &manifest::Track) -> TrackView {

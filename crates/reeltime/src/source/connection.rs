@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reeltime_core::wire::transcribe::SilenceWatch;
-use reeltime_core::wire::v1::{ClientMessage, ServerMessage, close};
+use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Start, StartError, close};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, warn};
@@ -30,6 +30,8 @@ enum End {
     Broken(u16, &'static str, String),
     TakenOver,
     Leave,
+    /// A late `start`.
+    Again(Box<Result<Start, StartError>>),
 }
 
 pub(super) struct Connection {
@@ -62,8 +64,9 @@ impl Connection {
         }
     }
 
-    /// Carries messages to the end; `first` was heard before.
-    pub(super) async fn serve(mut self, first: Option<Heard>) {
+    /// Carries messages to the end; `first` was heard before. The socket comes back where its client has sent
+    /// nothing but a late `start`: what it wants is another session than the one it was given.
+    pub(super) async fn serve(mut self, first: Option<Heard>) -> Option<(Socket, Result<Start, StartError>)> {
         let early = match first {
             Some(first) => self.take(first).await,
             None => None,
@@ -72,7 +75,15 @@ impl Connection {
             Some(end) => end,
             None => self.run().await,
         };
+        if let End::Again(start) = end {
+            self.mark = None;
+            if let Some(unused) = self.ingest.take() {
+                unused.stop("restarted").await;
+            }
+            return Some((self.ws, *start));
+        }
         self.end(end).await;
+        None
     }
 
     const fn acks(&self) -> bool {
@@ -158,7 +169,13 @@ impl Connection {
             // The transcribe dialect has no text: whatever it is, it is none of ours.
             Heard::Text(_) if matches!(self.dialect, Dialect::Transcribe(_)) => None,
             Heard::Text(text) => {
-                let (warning, stop) = ingest.text(ClientMessage::parse(&text));
+                let message = match ClientMessage::parse(&text) {
+                    ClientMessage::Start(start) if ingest.is_untouched() => {
+                        return Some(End::Again(Box::new(start)));
+                    }
+                    message => message,
+                };
+                let (warning, stop) = ingest.text(message);
                 if stop {
                     return Some(End::Stop("stop", close::NORMAL));
                 }
@@ -208,7 +225,7 @@ impl Connection {
                 ingest.lost(None).await;
                 refuse(&mut self.ws, code, name, &message).await;
             }
-            End::TakenOver => {
+            End::Again(_) | End::TakenOver => {
                 drop(ingest);
                 leave(&mut self.ws, close::TAKEN_OVER, "a newer connection has taken over this session")
                     .await;

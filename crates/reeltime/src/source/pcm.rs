@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reeltime_core::log::Purpose;
-use reeltime_core::wire::v1::{Ack, ClientMessage, ServerMessage, Start, close};
+use reeltime_core::wire::v1::{Ack, ClientMessage, ServerMessage, Start, StartError, close};
 
 use super::connection::{Connection, Dialect};
 use super::socket::{Handshake, Heard, Socket, hear, refuse, say};
@@ -14,13 +14,32 @@ const START_GRACE: Duration = Duration::from_millis(250);
 
 /// Serves one connection to its end.
 pub async fn serve(mut ws: Socket, recorder: Recorder, handshake: Handshake) {
-    let opened = match open(&mut ws, &recorder, &handshake).await {
-        Ok(opened) => opened,
-        Err(Some((code, name, message))) => return refuse(&mut ws, code, name, &message).await,
-        Err(None) => return,
-    };
-    let dialect = Dialect::V1 { acks: opened.ack != Ack::None };
-    Connection::begin(ws, recorder, opened.ingest, dialect).serve(opened.first).await;
+    let mut asked = ask(&mut ws, &handshake).await;
+    loop {
+        let opened = match asked {
+            Ok(asked) => open(&mut ws, &recorder, &handshake, asked).await,
+            Err(refused) => Err(refused),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(Some((code, name, message))) => return refuse(&mut ws, code, name, &message).await,
+            Err(None) => return,
+        };
+        let dialect = Dialect::V1 { acks: opened.ack != Ack::None };
+        let served =
+            Connection::begin(ws, recorder.clone(), opened.ingest, dialect).serve(opened.first).await;
+        let Some((socket, start)) = served else { return };
+        ws = socket;
+        asked = start.map(|start| Asked { start, speaks_v1: true, first: None }).map_err(refusal);
+    }
+}
+
+/// What the client wants.
+struct Asked {
+    start: Start,
+    speaks_v1: bool,
+    /// What it sent meanwhile.
+    first: Option<Heard>,
 }
 
 struct Opened {
@@ -29,31 +48,42 @@ struct Opened {
     first: Option<Heard>,
 }
 
+/// Why not, as a close code, a name and a sentence; `None`: the client is gone.
 type Refused = Option<(u16, &'static str, String)>;
 
-/// Finds out what the client wants, opens or resumes its session, and tells it.
-async fn open(ws: &mut Socket, recorder: &Recorder, handshake: &Handshake) -> Result<Opened, Refused> {
+fn refusal(error: StartError) -> Refused {
+    Some((error.close(), error.code(), error.to_string()))
+}
+
+/// Finds out what the client wants: from its query, or else from a first message.
+async fn ask(ws: &mut Socket, handshake: &Handshake) -> Result<Asked, Refused> {
     let pairs = form_pairs(&handshake.query);
     let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let refused =
-        |error: reeltime_core::wire::v1::StartError| Some((error.close(), error.code(), error.to_string()));
-    let mut start = Start::parse(pairs).map_err(refused)?;
-    let mut first = None;
-    let mut speaks_v1 = handshake.subprotocol;
-    if !start.given
-        && let Ok(heard) = tokio::time::timeout(START_GRACE, hear(ws)).await
-    {
-        match message_of(&heard) {
-            Some(ClientMessage::Start(parsed)) => {
-                start = parsed.map_err(refused)?;
-                speaks_v1 = true;
-            }
-            _ => first = Some(heard),
+    let start = Start::parse(pairs).map_err(refusal)?;
+    let speaks_v1 = handshake.subprotocol;
+    if start.given {
+        return Ok(Asked { start, speaks_v1, first: None });
+    }
+    let Ok(heard) = tokio::time::timeout(START_GRACE, hear(ws)).await else {
+        return Ok(Asked { start, speaks_v1, first: None });
+    };
+    match message_of(&heard) {
+        Some(ClientMessage::Start(start)) => {
+            Ok(Asked { start: start.map_err(refusal)?, speaks_v1: true, first: None })
         }
+        _ if matches!(heard, Heard::Gone(_)) => Err(None),
+        _ => Ok(Asked { start, speaks_v1, first: Some(heard) }),
     }
-    if matches!(first, Some(Heard::Gone(_))) {
-        return Err(None);
-    }
+}
+
+/// Opens or resumes the session, and tells the client.
+async fn open(
+    ws: &mut Socket,
+    recorder: &Recorder,
+    handshake: &Handshake,
+    asked: Asked,
+) -> Result<Opened, Refused> {
+    let Asked { start, speaks_v1, first } = asked;
     if start.ack == Ack::Store {
         let message = "ack=store needs a remote store, this one is a folder: ask for ack=disk";
         return Err(Some((close::POLICY, "unsupported_ack", message.to_owned())));

@@ -65,6 +65,18 @@ impl FolderStore {
     }
 
     /// Runs `work` on a thread that may block.
+    /// Opens a folder that other programs read, such as one of flat files: what is not complete lies in `beside`,
+    /// where that is on the same file system.
+    ///
+    /// # Errors
+    /// Where it cannot be made or opened.
+    pub async fn open_flat(root: impl Into<PathBuf>, beside: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let (root, beside) = (root.into(), beside.into());
+        let path = root.clone();
+        let tree = blocking(&path, move || Tree::open_flat(root, &beside)).await?;
+        Ok(Self { tree: Arc::new(tree) })
+    }
+
     async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

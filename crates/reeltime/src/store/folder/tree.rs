@@ -25,6 +25,8 @@ pub(super) struct Tree {
     path: PathBuf,
     root: OwnedFd,
     temporary: OwnedFd,
+    /// What the files of objects allow, less the process's umask.
+    mode: Mode,
     next: AtomicU64,
 }
 
@@ -43,15 +45,37 @@ pub(super) struct Temporary<'t> {
     published: bool,
 }
 
+fn open_root(path: &Path) -> Result<OwnedFd, StoreError> {
+    let failed = |source: io::Error| failure("open", path.to_owned(), source);
+    fs::create_dir_all(path).map_err(failed)?;
+    Ok(File::open(path).map_err(failed)?.into())
+}
+
+/// The folder for what is not complete, swept of what a crash left.
+fn temporary_in(path: &Path, root: &OwnedFd) -> Result<OwnedFd, StoreError> {
+    let failed = |errno: Errno| failure("open", path.join(TEMPORARY), errno.into());
+    make_folder(root, TEMPORARY).map_err(failed)?;
+    let temporary = open_folder(root, TEMPORARY).map_err(failed)?;
+    sweep(&temporary).map_err(|errno| failure("sweep", path.join(TEMPORARY), errno.into()))?;
+    Ok(temporary)
+}
+
 impl Tree {
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let failed = |source: io::Error| failure("open", path.clone(), source);
-        fs::create_dir_all(&path).map_err(failed)?;
-        let root = File::open(&path).map_err(failed)?.into();
-        make_folder(&root, TEMPORARY).map_err(|errno| failed(errno.into()))?;
-        let temporary = open_folder(&root, TEMPORARY).map_err(|errno| failed(errno.into()))?;
-        sweep(&temporary).map_err(|errno| failure("sweep", path.join(TEMPORARY), errno.into()))?;
-        Ok(Self { path, root, temporary, next: AtomicU64::new(0) })
+        let root = open_root(&path)?;
+        let temporary = temporary_in(&path, &root)?;
+        Ok(Self { path, root, temporary, mode: Mode::from_raw_mode(0o640), next: AtomicU64::new(0) })
+    }
+
+    /// A tree that others read: its files are readable by all, and nothing but them lies in it where `beside`, for
+    /// what is not complete, is on the same file system.
+    pub(super) fn open_flat(path: PathBuf, beside: &Path) -> Result<Self, StoreError> {
+        let root = open_root(&path)?;
+        let elsewhere = open_root(beside)?;
+        let device = |folder: &OwnedFd| rustix::fs::fstat(folder).map(|stat| stat.st_dev).ok();
+        let same = device(&root).is_some() && device(&root) == device(&elsewhere);
+        let temporary = if same { temporary_in(beside, &elsewhere)? } else { temporary_in(&path, &root)? };
+        Ok(Self { path, root, temporary, mode: Mode::from_raw_mode(0o644), next: AtomicU64::new(0) })
     }
 
     /// The folder of the store.
@@ -67,7 +91,7 @@ impl Tree {
     pub(super) fn temporary(&self) -> Result<Temporary<'_>, StoreError> {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.temporary, &name, flags, Mode::from_raw_mode(0o640))
+        let file = rustix::fs::openat(&self.temporary, &name, flags, self.mode)
             .map_err(|errno| failure("make", self.path.join(TEMPORARY).join(&name), errno.into()))?;
         Ok(Temporary { tree: self, name, file: file.into(), published: false })
     }
