@@ -11,10 +11,12 @@ use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session, Verdict};
 use reeltime_core::time::{Micros, UtcMicros};
 use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Token};
 use sha2::{Digest, Sha256};
+use std::sync::atomic::Ordering;
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use super::bell::{self, Bell};
 use super::clock::Clock;
 use super::live::{Asking, Control, Core, LiveRecording, LiveSession};
 use super::{Recorder, Refusal};
@@ -99,8 +101,12 @@ pub enum Asked {
     TakenOver,
     /// Its owner, or time, wants something of it.
     Control(Control),
-    /// What was asked has become pointless.
-    Nothing,
+    /// The recorder goes down.
+    Leave,
+    /// More is synced.
+    Synced,
+    /// Nothing was heard for a while: the client should be asked for a sign of life.
+    Ping,
 }
 
 /// A session held by its connection. Dropping it is losing the connection.
@@ -109,8 +115,9 @@ pub struct Ingest {
     recorder: Recorder,
     live: Arc<LiveSession>,
     core: OwnedMutexGuard<Core>,
-    connections: watch::Receiver<u64>,
     number: u64,
+    /// What the bell was rung for and was not told yet.
+    rung: u8,
     released: bool,
 }
 
@@ -146,6 +153,9 @@ impl Recorder {
         tenant: &str,
         token: &str,
     ) -> Result<(Ingest, SessionInfo), OpenError> {
+        if self.0.draining.load(Ordering::Acquire) {
+            return Err(Refusal::Draining.into());
+        }
         let live =
             self.inner().registry.by_token(tenant, &hash_token(token)).ok_or(OpenError::UnknownToken)?;
         let mut ingest = self.hold(live).await?;
@@ -215,21 +225,18 @@ impl Recorder {
 
     /// Takes the session's core from whoever holds it.
     async fn hold(&self, live: Arc<LiveSession>) -> Result<Ingest, OpenError> {
-        let mut number = 0;
-        live.connections.send_modify(|count| {
-            *count += 1;
-            number = *count;
-        });
+        let number = live.arrive();
         let core = Arc::clone(&live.core).lock_owned().await;
         if live.has_ended() || live.recording.is_deleted() {
             return Err(OpenError::UnknownToken);
         }
-        if *live.connections.borrow() != number {
+        // In this order: a newer one that comes after the look rings again.
+        live.bell.reset();
+        if !live.is_newest(number) {
             return Err(OpenError::TakenOver);
         }
         live.connect(self.inner().clock.now());
-        let connections = live.connections.subscribe();
-        Ok(Ingest { recorder: self.clone(), live, core, connections, number, released: false })
+        Ok(Ingest { recorder: self.clone(), live, core, number, rung: bell::CONTROL, released: false })
     }
 
     /// Ends a session: its log is closed and synced, and its recording too where nothing else feeds it. Gives the
@@ -253,7 +260,7 @@ impl Recorder {
             info!(session = %live.id, reason, samples = live.log.samples(), "session ended");
             self.inner().registry.remove_session(live);
             live.recording.session_closed(self.inner().clock.now());
-            self.end_recordings();
+            self.end_recording(&live.recording);
         }
     }
 
@@ -274,7 +281,7 @@ impl Recorder {
                 }
             }
         } else {
-            let _ = live.control.send(Asking { control, done: Some(done) });
+            live.ask(control, Some(done));
         }
         let _ = tokio::time::timeout(HOLDS_IN, holds).await;
     }
@@ -465,26 +472,74 @@ impl Ingest {
         }
     }
 
-    /// Waits for what is asked of this session from outside; a pause or its end is applied here.
+    /// Waits for what is asked of this session from outside; a pause is applied here.
     ///
     /// Cancel safe.
     pub async fn asked(&mut self) -> Asked {
-        let number = self.number;
-        let control = tokio::select! {
-            // The sender lives in the session that this holds.
-            _ = self.connections.wait_for(|&count| count != number) => return Asked::TakenOver,
-            control = self.core.control.recv() => control,
-        };
-        let Some(Asking { control, done }) = control else { return std::future::pending().await };
+        loop {
+            if let Some(asked) = self.next_asked() {
+                return asked;
+            }
+            let live = Arc::clone(&self.live);
+            self.rung |= std::future::poll_fn(|cx| live.bell.poll(cx)).await;
+        }
+    }
+
+    /// What rings for this session.
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.live.bell)
+    }
+
+    /// Notes what the bell was rung for.
+    pub(crate) const fn heed(&mut self, reasons: u8) {
+        self.rung |= reasons;
+    }
+
+    /// The next thing that was asked, if any.
+    pub(crate) fn next_asked(&mut self) -> Option<Asked> {
+        self.rung |= self.live.bell.take();
+        if self.recorder.is_leaving() {
+            self.rung |= bell::LEAVE;
+        }
+        loop {
+            let reason = self.rung & self.rung.wrapping_neg();
+            self.rung &= !reason;
+            match reason {
+                bell::TAKEOVER if !self.live.is_newest(self.number) => return Some(Asked::TakenOver),
+                bell::CONTROL => {
+                    let Ok(asking) = self.core.control.try_recv() else { continue };
+                    // There may be more.
+                    self.rung |= bell::CONTROL;
+                    if let Some(control) = self.apply(asking) {
+                        return Some(Asked::Control(control));
+                    }
+                }
+                bell::LEAVE => return Some(Asked::Leave),
+                bell::SYNCED => return Some(Asked::Synced),
+                bell::PING => return Some(Asked::Ping),
+                0 => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Applies a control; none where it has become pointless.
+    fn apply(&mut self, Asking { control, done }: Asking) -> Option<Control> {
         let now = self.recorder.inner().clock.now();
         // It may have spoken since the sweep looked.
         let idle = self.live.presence().verdict(now, self.recorder.inner().config.patience) == Verdict::Idle;
         if control == Control::Idle && !idle {
-            return Asked::Nothing;
+            return None;
         }
         self.core.apply(&self.live, now, control);
         settle(&self.live, done);
-        Asked::Control(control)
+        Some(control)
+    }
+
+    /// Has the bell rung whenever more is synced.
+    pub(crate) fn follow_synced(&self) {
+        let bell = self.bell();
+        self.live.log.on_synced(move || bell.ring(bell::SYNCED));
     }
 
     /// Ends the session; gives its last position once all of it is synced.

@@ -7,8 +7,9 @@ use reeltime_core::id::{RecordingId, SessionId};
 use reeltime_core::log::Purpose;
 use reeltime_core::session::{Presence, Session};
 use reeltime_core::time::{Micros, UtcMicros};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+use super::bell::{self, Bell};
 use super::clock::RecordingClock;
 use crate::catalogue::RecordingState;
 use crate::spool::TrackLog;
@@ -175,9 +176,10 @@ pub(crate) struct LiveSession {
     pub(crate) token_hash: Option<String>,
     /// Held by the connection for as long as it lives.
     pub(crate) core: Arc<tokio::sync::Mutex<Core>>,
-    pub(crate) control: mpsc::UnboundedSender<Asking>,
+    control: mpsc::UnboundedSender<Asking>,
     /// Counts connections: a newer one takes over.
-    pub(crate) connections: watch::Sender<u64>,
+    connections: AtomicU64,
+    pub(crate) bell: Arc<Bell>,
     heard: AtomicU64,
     lost: AtomicU64,
     ended: AtomicBool,
@@ -215,11 +217,30 @@ impl LiveSession {
             token_hash,
             core: Arc::new(tokio::sync::Mutex::new(core)),
             control,
-            connections: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+            bell: Arc::default(),
             heard: AtomicU64::new(now.0),
             lost,
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// Counts a connection in; its number.
+    pub(crate) fn arrive(&self) -> u64 {
+        let number = self.connections.fetch_add(1, Ordering::AcqRel) + 1;
+        self.bell.ring(bell::TAKEOVER);
+        number
+    }
+
+    /// Whether no newer connection has come.
+    pub(crate) fn is_newest(&self, number: u64) -> bool {
+        self.connections.load(Ordering::Acquire) == number
+    }
+
+    /// Hands a control to the connection.
+    pub(crate) fn ask(&self, control: Control, done: Option<oneshot::Sender<()>>) {
+        let _ = self.control.send(Asking { control, done });
+        self.bell.ring(bell::CONTROL);
     }
 
     pub(crate) fn presence(&self) -> Presence {

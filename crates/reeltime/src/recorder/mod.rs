@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
+pub(crate) mod bell;
 mod clock;
 mod decode;
 mod ingest;
@@ -102,8 +103,7 @@ pub(crate) struct Inner {
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
     draining: AtomicBool,
-    /// Connections leave when this turns true.
-    leave: watch::Sender<bool>,
+    leaving: AtomicBool,
     /// Counts the connections that are there: each holds a receiver.
     connections: watch::Sender<()>,
     _folder: FolderLock,
@@ -167,7 +167,7 @@ impl Recorder {
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
             draining: AtomicBool::new(false),
-            leave: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
             connections: watch::Sender::new(()),
             config,
             _folder: folder,
@@ -204,9 +204,9 @@ impl Recorder {
         }
     }
 
-    /// Turns true when connections are to leave.
-    pub fn leaving(&self) -> watch::Receiver<bool> {
-        self.0.leave.subscribe()
+    /// Whether connections are to leave.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire)
     }
 
     /// Refuses new sessions, waits up to `timeout` for the live ones to end, then has the rest leave: everything
@@ -219,7 +219,8 @@ impl Recorder {
         while tokio::time::Instant::now() < deadline && self.0.registry.has_connected_sessions() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        self.0.leave.send_replace(true);
+        self.0.leaving.store(true, Ordering::Release);
+        self.0.registry.sessions().iter().for_each(|session| session.bell.ring(bell::LEAVE));
         let leaving = tokio::time::timeout(Duration::from_millis(1_000), self.all_left());
         if leaving.await.is_err() {
             warn!("some connections did not leave in time; what they sent is in the spool");

@@ -6,33 +6,38 @@ use std::time::Duration;
 
 use reeltime_core::session::Verdict;
 
-use super::live::{Asking, Control, LiveSession};
+use super::bell;
+use super::live::{Control, LiveRecording, LiveSession};
 use super::{Inner, Recorder};
 
 const BEAT: Duration = Duration::from_millis(250);
+/// Each 20 s.
+const PING_BEATS: u64 = 80;
 
 pub(super) async fn run(recorder: Weak<Inner>) {
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for tick in 1_u64.. {
         beat.tick().await;
         let Some(inner) = recorder.upgrade() else { return };
         let recorder = Recorder(inner);
         recorder.inner().quiet.sweep(recorder.inner().clock.now());
-        recorder.sweep_sessions();
+        recorder.sweep_sessions(tick.is_multiple_of(PING_BEATS));
         recorder.end_recordings();
     }
 }
 
 impl Recorder {
-    fn sweep_sessions(&self) {
+    /// `ping`: this time those that were silent are asked for a sign of life.
+    fn sweep_sessions(&self, ping: bool) {
         let now = self.inner().clock.now();
         for session in self.inner().registry.sessions() {
+            if ping && now.since(session.presence().heard) >= BEAT * 8 {
+                session.bell.ring(bell::PING);
+            }
             match session.presence().verdict(now, self.inner().config.patience) {
                 Verdict::Live => {}
-                Verdict::Idle => {
-                    let _ = session.control.send(Asking { control: Control::Idle, done: None });
-                }
+                Verdict::Idle => session.ask(Control::Idle, None),
                 Verdict::Gone => self.give_up(session),
             }
         }
@@ -57,13 +62,22 @@ impl Recorder {
     pub(crate) fn end_recordings(&self) {
         let now = self.inner().clock.now();
         let linger = self.inner().config.call_linger;
-        let over = |recording: &super::live::LiveRecording| {
+        let over = |recording: &LiveRecording| {
             let linger = if recording.call.is_some() { linger } else { Duration::ZERO };
             recording.end_if_empty(now, linger)
         };
-        for recording in self.inner().registry.end_where(over) {
-            let recorder = self.clone();
-            tokio::spawn(async move { recorder.publish(recording).await });
+        self.inner().registry.end_where(over).into_iter().for_each(|recording| self.hand_over(recording));
+    }
+
+    /// Ends a recording of no call, which nobody can join, where nothing feeds it any more.
+    pub(crate) fn end_recording(&self, recording: &Arc<LiveRecording>) {
+        if recording.call.is_none() && recording.end_if_empty(self.inner().clock.now(), Duration::ZERO) {
+            self.hand_over(Arc::clone(recording));
         }
+    }
+
+    fn hand_over(&self, recording: Arc<LiveRecording>) {
+        let recorder = self.clone();
+        tokio::spawn(async move { recorder.publish(recording).await });
     }
 }

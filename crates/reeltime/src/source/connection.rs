@@ -1,5 +1,8 @@
 //! A session's connection: carries messages from the socket to the session until either of them ends.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 use reeltime_core::wire::transcribe::SilenceWatch;
 use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Start, StartError, close};
@@ -8,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, warn};
 
 use super::low_water::LowWater;
-use super::socket::{Heard, PING, ROW, Socket, hear, hear_now, leave, refuse, say, send};
+use super::socket::{Heard, ROW, Socket, leave, poll_hear, refuse, say, send};
 use crate::recorder::{Asked, Control, Ingest, Recorder, Taken};
 
 /// What the client understands.
@@ -34,6 +37,12 @@ enum End {
     Again(Box<Result<Start, StartError>>),
 }
 
+/// What a connection waits for.
+enum Event {
+    Heard(Heard),
+    Rung(u8),
+}
+
 pub(super) struct Connection {
     // Before the socket: it must go first.
     mark: Option<LowWater>,
@@ -50,6 +59,9 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn begin(ws: Socket, recorder: Recorder, ingest: Ingest, dialect: Dialect) -> Self {
+        if matches!(dialect, Dialect::V1 { acks: true }) {
+            ingest.follow_synced();
+        }
         let now = recorder.inner().clock.now();
         let mark = LowWater::set(&recorder, ws.get_ref(), ingest.format(), now);
         Self {
@@ -99,36 +111,45 @@ impl Connection {
     }
 
     async fn run(&mut self) -> End {
-        let mut leaving = self.recorder.leaving();
-        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
-        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let Some(bell) = self.ingest.as_ref().map(Ingest::bell) else { return End::Lost(None) };
         loop {
-            let acks = self.acks();
-            let Some(ingest) = self.ingest.as_mut() else { return End::Lost(None) };
-            tokio::select! {
-                biased;
-                asked = ingest.asked() => match asked {
-                    Asked::TakenOver => return End::TakenOver,
-                    Asked::Control(Control::Stop) => return End::Stop("stopped", close::NORMAL),
-                    Asked::Control(Control::Idle) => return End::Stop("idle", close::POLICY),
-                    Asked::Control(Control::Pause | Control::Resume) | Asked::Nothing => {}
-                },
-                () = async { drop(leaving.wait_for(|leave| *leave).await) } => return End::Leave,
-                changed = self.synced.changed(), if acks => {
-                    if changed.is_err() || !self.acknowledge().await {
-                        return End::Lost(None);
+            if let Some(end) = self.answer().await {
+                return end;
+            }
+            let event = poll_fn(|cx| {
+                if let Poll::Ready(reasons) = bell.poll(cx) {
+                    return Poll::Ready(Event::Rung(reasons));
+                }
+                poll_hear(&mut self.ws, cx).map(Event::Heard)
+            });
+            match event.await {
+                Event::Rung(reasons) => self.ingest.iter_mut().for_each(|ingest| ingest.heed(reasons)),
+                Event::Heard(heard) => {
+                    if let Some(end) = self.take_row(heard).await {
+                        return end;
                     }
                 }
-                _ = ping.tick() => {
-                    if !send(&mut self.ws, Message::Ping(Bytes::new())).await {
-                        return End::Lost(None);
-                    }
-                }
-                heard = hear(&mut self.ws) => if let Some(end) = self.take_row(heard).await {
-                    return end;
-                },
             }
         }
+    }
+
+    /// Answers what is asked from outside the socket.
+    async fn answer(&mut self) -> Option<End> {
+        while let Some(asked) = self.ingest.as_mut()?.next_asked() {
+            let there = match asked {
+                Asked::TakenOver => return Some(End::TakenOver),
+                Asked::Leave => return Some(End::Leave),
+                Asked::Control(Control::Stop) => return Some(End::Stop("stopped", close::NORMAL)),
+                Asked::Control(Control::Idle) => return Some(End::Stop("idle", close::POLICY)),
+                Asked::Control(Control::Pause | Control::Resume) => true,
+                Asked::Synced => self.acknowledge().await,
+                Asked::Ping => send(&mut self.ws, Message::Ping(Bytes::new())).await,
+            };
+            if !there {
+                return Some(End::Lost(None));
+            }
+        }
+        None
     }
 
     /// Takes what was heard, and what else is here already.
@@ -137,17 +158,17 @@ impl Connection {
         if let Some(mark) = &self.mark {
             mark.heard(self.ws.get_ref(), now);
         }
-        let mut next = Some(first);
+        let mut next = Poll::Ready(first);
         for _ in 0..ROW {
-            let Some(heard) = next.take() else { break };
+            let Poll::Ready(heard) = next else { return None };
             if let Some(end) = self.take(heard).await {
                 return Some(end);
             }
-            next = hear_now(&mut self.ws);
+            next = poll_fn(|cx| Poll::Ready(poll_hear(&mut self.ws, cx))).await;
         }
         match next {
-            Some(heard) => self.take(heard).await,
-            None => None,
+            Poll::Ready(heard) => self.take(heard).await,
+            Poll::Pending => None,
         }
     }
 
@@ -169,12 +190,12 @@ impl Connection {
             // The transcribe dialect has no text: whatever it is, it is none of ours.
             Heard::Text(_) if matches!(self.dialect, Dialect::Transcribe(_)) => None,
             Heard::Text(text) => {
-                let message = match ClientMessage::parse(&text) {
-                    ClientMessage::Start(start) if ingest.is_untouched() => {
-                        return Some(End::Again(Box::new(start)));
-                    }
-                    message => message,
-                };
+                let message = ClientMessage::parse(&text);
+                if let ClientMessage::Start(start) = &message
+                    && ingest.is_untouched()
+                {
+                    return Some(End::Again(Box::new(start.clone())));
+                }
                 let (warning, stop) = ingest.text(message);
                 if stop {
                     return Some(End::Stop("stop", close::NORMAL));
@@ -195,6 +216,9 @@ impl Connection {
     }
 
     async fn acknowledge(&mut self) -> bool {
+        if !self.acks() {
+            return true;
+        }
         let samples = *self.synced.borrow_and_update();
         if samples <= self.acked {
             return true;
@@ -211,9 +235,7 @@ impl Connection {
         match end {
             End::Stop(reason, code) => {
                 let samples = ingest.stop(reason).await;
-                if self.acks() {
-                    self.acknowledge().await;
-                }
+                self.acknowledge().await;
                 self.say(&ServerMessage::Stopped { samples }).await;
                 leave(&mut self.ws, code, reason).await;
             }
@@ -232,9 +254,7 @@ impl Connection {
             }
             End::Leave => {
                 ingest.leave().await;
-                if self.acks() {
-                    self.acknowledge().await;
-                }
+                self.acknowledge().await;
                 let reason = "the recorder restarts: connect again with the resume token";
                 leave(&mut self.ws, close::RESTART, reason).await;
             }

@@ -1,9 +1,11 @@
 //! What all WebSocket sources share: sending, closing, and the loop that carries messages to a session.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use reeltime_core::wire::v1::{ServerMessage, close};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,9 +32,7 @@ pub struct Handshake {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that are read and thrown away after a close, for a client that is still sending.
 const MOST_UNREAD: usize = 16 << 20;
-/// A client that sends nothing is asked for a sign of life this often.
-pub(super) const PING: Duration = Duration::from_secs(20);
-/// Messages taken in a row before other matters of the connection are looked at.
+/// Messages taken in a row before the rest of the process gets its turn.
 pub(super) const ROW: usize = 32;
 
 /// Something from the client.
@@ -49,16 +49,16 @@ pub(super) enum Heard {
 
 /// The next thing from the client.
 pub(super) async fn hear(ws: &mut Socket) -> Heard {
-    match ws.next().await {
+    poll_fn(|cx| poll_hear(ws, cx)).await
+}
+
+/// The next thing from the client, if it is here.
+pub(super) fn poll_hear(ws: &mut Socket, cx: &mut Context<'_>) -> Poll<Heard> {
+    ws.poll_next_unpin(cx).map(|next| match next {
         Some(Ok(message)) => understand(message),
         Some(Err(error)) => broken(&error),
         None => Heard::Gone(None),
-    }
-}
-
-/// The next thing, if it is here already.
-pub(super) fn hear_now(ws: &mut Socket) -> Option<Heard> {
-    hear(ws).now_or_never()
+    })
 }
 
 fn understand(message: Message) -> Heard {

@@ -15,6 +15,11 @@ pub trait Disk: Send + Sync + 'static {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Makes created and removed names durable (fsync of the folder).
     fn sync_folder(&self) -> io::Result<()>;
+    /// Makes everything durable that was written before, of every file and name (syncfs). An error says nothing of
+    /// which file failed; a disk that cannot do this says so and is asked file by file.
+    fn sync_all(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Every file's name.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Removes a file; one that is gone already is no error.
@@ -66,6 +71,10 @@ impl Disk for LocalDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         self.handle.sync_all()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.handle)?)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

@@ -68,7 +68,7 @@ impl Default for SpoolConfig {
             sync_interval: Duration::from_secs(1),
             reserve: 64 << 20,
             budget: 0,
-            shards: 2,
+            shards: std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4)),
         }
     }
 }
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     /// Files created, and how many of them are known to be durable by name.
     created: AtomicU64,
     names: Mutex<sync::Names>,
+    /// Until when files are synced one by one.
+    sync_all_rests: Mutex<Option<std::time::Instant>>,
     bytes: AtomicU64,
     free: AtomicU64,
     reserved: AtomicBool,
@@ -184,6 +186,7 @@ impl Spool {
             disk,
             created: AtomicU64::new(0),
             names: Mutex::default(),
+            sync_all_rests: Mutex::default(),
             bytes: AtomicU64::new(0),
             free: AtomicU64::new(0),
             reserved: AtomicBool::new(false),

@@ -39,6 +39,8 @@ pub(super) enum Message {
         done: oneshot::Sender<()>,
     },
     Synced(Vec<SyncDone>),
+    /// They could not be synced by one call.
+    SyncEach(Vec<SyncJob>),
     Forget(TrackId),
     Quit,
 }
@@ -148,6 +150,7 @@ impl Shard {
             }
             Message::Sync { track, close, done } => self.sync(track, close, done),
             Message::Synced(results) => results.into_iter().for_each(|done| self.synced(done)),
+            Message::SyncEach(jobs) => self.pool.submit_each(jobs, &self.handle),
             Message::Forget(track) => drop(self.entries.remove(&track)),
             Message::Quit => {}
         }

@@ -1,10 +1,13 @@
-//! The sync pool: fdatasync side by side. One file after the other, 1,000 dirty files take seconds; from eight
-//! threads a tenth of a second, since the file system joins their commits.
+//! The sync pool. One file after the other, 1,000 dirty files take seconds; from eight threads a tenth of a second,
+//! since the file system joins their commits. Many at once are synced by one call for the whole file system, at half
+//! the cost; where that fails, each file is asked by itself, since each keeps its own error. Where it is slow, others
+//! write to the same file system, and for a while it is not used.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reeltime_core::id::TrackId;
 
@@ -14,6 +17,12 @@ use super::shard::{Mark, Message, ShardHandle, SyncDone};
 
 /// Files that one thread syncs before it reports.
 const BATCH: usize = 16;
+/// From so many files on, one call syncs all.
+const MANY: usize = 64;
+/// A call that takes longer waits for what others write.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long it is then not used.
+const REST: Duration = Duration::from_secs(60);
 
 /// One file to sync.
 pub(super) struct SyncJob {
@@ -23,6 +32,15 @@ pub(super) struct SyncJob {
     pub(super) unnamed: Option<u64>,
     pub(super) mark: Mark,
     pub(super) file: Arc<dyn DiskFile>,
+}
+
+impl std::fmt::Debug for SyncJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncJob")
+            .field("track", &self.track)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
+    }
 }
 
 type Batch = (Vec<SyncJob>, ShardHandle);
@@ -51,6 +69,15 @@ impl SyncPool {
     }
 
     pub(super) fn submit_batches(&self, jobs: Vec<SyncJob>, reply: &ShardHandle) {
+        if jobs.len() >= MANY {
+            self.submit(jobs, reply);
+        } else {
+            self.submit_each(jobs, reply);
+        }
+    }
+
+    /// Has each file synced by itself, side by side.
+    pub(super) fn submit_each(&self, jobs: Vec<SyncJob>, reply: &ShardHandle) {
         let mut jobs = jobs.into_iter().peekable();
         while jobs.peek().is_some() {
             self.submit(jobs.by_ref().take(BATCH).collect(), reply);
@@ -62,15 +89,47 @@ fn work(shared: &Shared, inbox: &Mutex<Receiver<Batch>>) {
     loop {
         let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((jobs, reply)) = next else { return };
-        let done = jobs.into_iter().map(|job| sync(shared, job)).collect();
-        reply.send(Message::Synced(done));
+        if jobs.len() < MANY {
+            reply.send(Message::Synced(jobs.into_iter().map(|job| sync(shared, job)).collect()));
+        } else if sync_all(shared) {
+            reply.send(Message::Synced(jobs.into_iter().map(|job| named(shared, job)).collect()));
+        } else {
+            reply.send(Message::SyncEach(jobs));
+        }
     }
 }
 
-fn sync(shared: &Shared, job: SyncJob) -> SyncDone {
-    let named = |created| sync_folder(shared, created);
-    let result = job.file.sync().and_then(|()| job.unnamed.map_or(Ok(()), named));
+/// Syncs the whole file system, names too; false where each file has to be asked.
+fn sync_all(shared: &Shared) -> bool {
+    let now = Instant::now();
+    let resting =
+        shared.sync_all_rests.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until);
+    if resting {
+        return false;
+    }
+    let reached = shared.created.load(Ordering::Acquire);
+    let done = shared.disk.sync_all().is_ok();
+    if !done || now.elapsed() > SLOW {
+        *shared.sync_all_rests.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    }
+    if done {
+        let mut names = shared.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.synced = names.synced.max(reached);
+    }
+    done
+}
+
+/// A file whose bytes are synced: what is left is its name.
+fn named(shared: &Shared, job: SyncJob) -> SyncDone {
+    let result = job.unnamed.map_or(Ok(()), |created| sync_folder(shared, created));
     SyncDone { track: job.track, number: job.number, mark: job.mark, result }
+}
+
+fn sync(shared: &Shared, job: SyncJob) -> SyncDone {
+    match job.file.sync() {
+        Ok(()) => named(shared, job),
+        Err(error) => SyncDone { track: job.track, number: job.number, mark: job.mark, result: Err(error) },
+    }
 }
 
 /// How far the names of files are durable, counted as files are created.

@@ -5,7 +5,7 @@
 //! slower than the source: the appender waits (its socket is then not read), unless the disk refuses bytes
 //! altogether, in which case what arrives is counted as an `overflow` gap.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{Encoder, Event, GapReason, LogHeader, PacketMeta};
@@ -23,13 +23,22 @@ const BLOCK_CAP: usize = 64 * 1024;
 const EVENTS_CAP: usize = 1 << 20;
 
 /// A track's log while it is being written. Shared by its session, its shard and its readers.
-#[derive(Debug)]
 pub struct TrackLog {
     id: TrackId,
     state: Mutex<State>,
     room: Notify,
     synced: watch::Sender<u64>,
+    on_synced: OnceLock<Box<dyn Fn() + Send + Sync>>,
     shard: ShardHandle,
+}
+
+impl std::fmt::Debug for TrackLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrackLog")
+            .field("id", &self.id)
+            .field("synced", &*self.synced.borrow())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +101,8 @@ impl TrackLog {
             survey,
         };
         let id = state.header.track;
-        Self { id, state: Mutex::new(state), room: Notify::new(), synced: watch::Sender::new(safe), shard }
+        let synced = watch::Sender::new(safe);
+        Self { id, state: Mutex::new(state), room: Notify::new(), synced, on_synced: OnceLock::new(), shard }
     }
 
     /// The track.
@@ -304,11 +314,19 @@ impl TrackLog {
 
     pub(super) fn set_synced(&self, samples: u64) {
         let samples = samples.min(self.lock().ack_limit);
-        self.synced.send_if_modified(|synced| {
+        let further = self.synced.send_if_modified(|synced| {
             let further = samples > *synced;
             *synced = samples.max(*synced);
             further
         });
+        if further && let Some(tell) = self.on_synced.get() {
+            tell();
+        }
+    }
+
+    /// Has `tell` called whenever more is synced; the first one given stays.
+    pub(crate) fn on_synced(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_synced.set(Box::new(tell));
     }
 }
 
