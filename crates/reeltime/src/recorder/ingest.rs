@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeltime_core::id::{RecordingId, SessionId, TrackId};
-use reeltime_core::log::{Counting, Event, LogHeader, PacketMeta, Purpose};
+use reeltime_core::log::{Counting, Event, LogHeader, MAX_PAYLOAD, PacketMeta, Purpose};
 use reeltime_core::media::Format;
 use reeltime_core::session::{Audio, Oddities, Oddity, Reply, Session, Verdict};
 use reeltime_core::time::{Micros, UtcMicros};
@@ -310,6 +310,9 @@ impl Core {
     }
 
     fn log(&mut self, live: &LiveSession, now: Micros, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
         // Before the first packet there is no clock to place an event on, except where a pause is the first.
         let clock = *self.clock.get_or_insert_with(|| start_clock(live, now));
         for event in events {
@@ -378,9 +381,20 @@ impl Ingest {
     /// # Errors
     /// [`LogClosed`] where the session has ended.
     pub async fn audio(&mut self, message: &[u8]) -> Result<Taken, LogClosed> {
+        let now = self.hear();
+        self.audio_at(now, message).await
+    }
+
+    /// The client is there; the time.
+    pub(crate) fn hear(&self) -> Micros {
         let now = self.recorder.inner().clock.now();
         self.live.hear(now);
-        if message.is_empty() {
+        now
+    }
+
+    /// [`Self::audio`], for a message that arrived at `now`.
+    pub(crate) async fn audio_at(&mut self, now: Micros, message: &[u8]) -> Result<Taken, LogClosed> {
+        if message.len() <= MAX_PAYLOAD {
             return self.piece(now, message).await;
         }
         let mut first_warning = None;
@@ -452,8 +466,7 @@ impl Ingest {
 
     /// Takes one text message; the warning to send, if any. `true`: it was a stop.
     pub fn text(&mut self, message: ClientMessage) -> (Option<ServerMessage>, bool) {
-        let now = self.recorder.inner().clock.now();
-        self.live.hear(now);
+        let now = self.hear();
         match self.core.session.text(message) {
             Reply::Log(events) => {
                 self.core.log(&self.live, now, &events);

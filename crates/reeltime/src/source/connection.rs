@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
+use reeltime_core::time::Micros;
 use reeltime_core::wire::transcribe::SilenceWatch;
 use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Start, StartError, close};
 use tokio::sync::watch;
@@ -80,7 +81,10 @@ impl Connection {
     /// nothing but a late `start`: what it wants is another session than the one it was given.
     pub(super) async fn serve(mut self, first: Option<Heard>) -> Option<(Socket, Result<Start, StartError>)> {
         let early = match first {
-            Some(first) => self.take(first).await,
+            Some(first) => {
+                let now = self.now(&first);
+                self.take(now, first).await
+            }
             None => None,
         };
         let end = match early {
@@ -96,6 +100,14 @@ impl Connection {
         }
         self.end(end).await;
         None
+    }
+
+    /// When `heard` arrived, with what else arrived with it; a ping or pong alone says nothing of the client's doing.
+    fn now(&self, heard: &Heard) -> Micros {
+        match (&self.ingest, heard) {
+            (Some(ingest), Heard::Audio(_) | Heard::Text(_)) => ingest.hear(),
+            _ => self.recorder.inner().clock.now(),
+        }
     }
 
     const fn acks(&self) -> bool {
@@ -154,25 +166,25 @@ impl Connection {
 
     /// Takes what was heard, and what else is here already.
     async fn take_row(&mut self, first: Heard) -> Option<End> {
-        let now = self.recorder.inner().clock.now();
+        let now = self.now(&first);
         if let Some(mark) = &self.mark {
             mark.heard(self.ws.get_ref(), now);
         }
         let mut next = Poll::Ready(first);
         for _ in 0..ROW {
             let Poll::Ready(heard) = next else { return None };
-            if let Some(end) = self.take(heard).await {
+            if let Some(end) = self.take(now, heard).await {
                 return Some(end);
             }
             next = poll_fn(|cx| Poll::Ready(poll_hear(&mut self.ws, cx))).await;
         }
         match next {
-            Poll::Ready(heard) => self.take(heard).await,
+            Poll::Ready(heard) => self.take(now, heard).await,
             Poll::Pending => None,
         }
     }
 
-    async fn take(&mut self, heard: Heard) -> Option<End> {
+    async fn take(&mut self, now: Micros, heard: Heard) -> Option<End> {
         let ingest = self.ingest.as_mut()?;
         let warning = match heard {
             Heard::Audio(audio) => {
@@ -181,7 +193,7 @@ impl Connection {
                 {
                     warn!(session = %ingest.session_id(), "the client has sent silence for many chunks in a row");
                 }
-                match ingest.audio(&audio).await {
+                match ingest.audio_at(now, &audio).await {
                     Ok(Taken::Counted) => None,
                     Ok(Taken::Dropped(warning)) => warning,
                     Err(_closed) => return Some(End::Stop("closed", close::NORMAL)),

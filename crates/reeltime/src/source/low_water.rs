@@ -1,6 +1,6 @@
-//! Reading less often: a recorder can wait 100 ms, so a socket need not wake it for every frame.
+//! Reading less often: a recorder can wait 120 ms, so a socket need not wake it for every frame.
 //!
-//! `SO_RCVLOWAT` at about five frames cuts the cost of receiving to a quarter. Bytes below the mark would stay
+//! `SO_RCVLOWAT` at about six frames cuts the cost of receiving to a quarter. Bytes below the mark would stay
 //! unread for ever, so a sweep lowers the mark of each socket that went quiet; the next message raises it again.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -17,11 +17,11 @@ use crate::sys::set_receive_low_water;
 /// A socket that gave nothing for so long is looked at.
 const QUIET: Duration = Duration::from_millis(200);
 /// How much audio one wake-up should bring.
-const WORTH: Duration = Duration::from_millis(100);
-/// Bytes of a client's WebSocket frame before its payload (RFC 6455 §5.2), for five frames in [`WORTH`].
-const FRAME_HEADS: u64 = 5 * 8;
+const WORTH: Duration = Duration::from_millis(120);
+/// Bytes of a client's WebSocket frame before its payload (RFC 6455 §5.2), for six frames in [`WORTH`].
+const FRAME_HEADS: u64 = 6 * 8;
 /// Never more than a small read buffer takes at once.
-const MOST: u64 = 3_240;
+const MOST: u64 = 3_888;
 
 /// The sockets with a mark.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Mark {
     }
 }
 
-/// The mark that suits a format: about 100 ms of it.
+/// The mark that suits a format: about [`WORTH`] of it.
 fn bytes_for(format: Format) -> i32 {
     let media = match format.block_align() {
         Some(align) => Micros::from_millis(WORTH.as_millis() as u64).to_samples(format.rate) * align as u64,
@@ -100,7 +100,8 @@ impl LowWater {
     /// Something was read: raises the mark again where the sweep had lowered it.
     pub(crate) fn heard(&self, socket: &TcpStream, now: Micros) {
         self.mark.heard.store(now.0, Ordering::Relaxed);
-        if self.mark.lowered.swap(false, Ordering::Relaxed) {
+        if self.mark.lowered.load(Ordering::Relaxed) {
+            self.mark.lowered.store(false, Ordering::Relaxed);
             let _ = set_receive_low_water(socket.as_fd(), self.mark.bytes);
         }
     }

@@ -162,7 +162,11 @@ impl TrackLog {
         samples: u64,
         payload: &[u8],
     ) -> Result<Appended, LogClosed> {
+        if let Room::Done(appended) = self.try_append(meta, samples, payload)? {
+            return Ok(appended);
+        }
         loop {
+            // Before the next try, so that room made in between is not missed.
             let room = self.room.notified();
             if let Room::Done(appended) = self.try_append(meta, samples, payload)? {
                 return Ok(appended);
