@@ -32,7 +32,7 @@ fuzz TARGET *ARGS:
     mkdir -p fuzz/corpus/{{TARGET}}
     cargo +nightly fuzz run --features libfuzzer {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} {{ARGS}}
 
-# Kill the server under 100 live sessions COUNT times and count what was lost (after `just test`, which sets up)
+# Kill the server under 100 live sessions COUNT times and count what was lost
 kill-loop COUNT="1000":
     ./scripts/test kill-loop {{COUNT}}
 
@@ -43,6 +43,14 @@ stop-loop COUNT="500":
 # Fill the disk under live sessions and free it, COUNT times (needs root or sudo, for a small file system)
 fill-loop COUNT="100":
     ./scripts/test fill-loop {{COUNT}}
+
+# Lose power at COUNT points of a log and recover it
+power-loss COUNT="10000":
+    REELTIME_POINTS={{COUNT}} cargo test --release -p reeltime-core --test log power -- --nocapture
+
+# Place COUNT packets that are reordered, doubled and lost, and compare every sample
+packets COUNT="10000000":
+    REELTIME_PACKETS={{COUNT}} cargo test --release -p reeltime-core --test timeline a_long_run -- --nocapture
 
 # The figures of speed and memory, as one JSON document
 bench *ARGS:

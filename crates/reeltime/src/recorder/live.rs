@@ -38,6 +38,8 @@ struct Inner {
     state: RecordingState,
     /// Its owner deleted it: nothing of it is to be published.
     deleted: bool,
+    /// The catalogue has it.
+    entered: bool,
 }
 
 impl LiveRecording {
@@ -50,8 +52,15 @@ impl LiveRecording {
         clock: Option<RecordingClock>,
     ) -> Self {
         let state = if clock.is_some() { RecordingState::Active } else { RecordingState::Starting };
-        let inner =
-            Inner { clock, tracks: Vec::new(), open_sessions: 0, empty_since: None, state, deleted: false };
+        let inner = Inner {
+            clock,
+            tracks: Vec::new(),
+            open_sessions: 0,
+            empty_since: None,
+            state,
+            deleted: false,
+            entered: false,
+        };
         let files = tokio::sync::Mutex::new(());
         Self { id, tenant, call, purpose, created, files, inner: Mutex::new(inner) }
     }
@@ -124,6 +133,19 @@ impl LiveRecording {
 
     pub(crate) fn state(&self) -> RecordingState {
         self.lock().state
+    }
+
+    pub(crate) fn note_entered(&self) {
+        self.lock().entered = true;
+    }
+
+    /// To be entered again, if it is there already.
+    pub(crate) fn doubt_entered(&self) {
+        self.lock().entered = false;
+    }
+
+    pub(crate) fn is_entered(&self) -> bool {
+        self.lock().entered
     }
 
     pub(crate) fn delete(&self) {

@@ -64,7 +64,7 @@ pub struct RecorderConfig {
 }
 
 /// Where files lie unless a template says otherwise.
-pub const DEFAULT_KEY_TEMPLATE: &str = "recordings/{yyyy}/{mm}/{dd}/{recording}/{participant}-{track}.{ext}";
+pub const DEFAULT_KEY_TEMPLATE: &str = "recordings/{yyyy}/{mm}/{dd}/{recording}-{participant}.{ext}";
 /// The prefix of keys that the transcribe socket's own folder holds.
 pub const TRANSCRIBE_MOUNT: &str = "transcribe";
 
@@ -82,7 +82,7 @@ impl RecorderConfig {
             call_linger: Duration::from_secs(2),
             key_template: DEFAULT_KEY_TEMPLATE.parse().unwrap(),
             transcribe_template: "transcribe/session_{session}_{unix}.{ext}".parse().unwrap(),
-            publishers: 4,
+            publishers: 16,
         }
     }
 }
@@ -291,7 +291,7 @@ impl Recorder {
     /// entered again when the recording is published.
     pub(crate) async fn enter(&self, recording: &live::LiveRecording) {
         match self.0.catalogue.begin(&publish::new_recording(recording)).await {
-            Ok(()) => {}
+            Ok(()) => recording.note_entered(),
             Err(CatalogueError::Deleted { .. }) => self.0.registry.delete(recording),
             Err(error) => {
                 error!(recording = %recording.id, %error, "cannot enter the recording in the catalogue yet");

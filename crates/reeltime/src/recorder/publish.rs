@@ -47,6 +47,7 @@ impl Recorder {
             metrics::counter!("recording_jobs_failed_total").increment(1);
             error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
             // Whatever it was, the next attempt believes the files alone.
+            recording.doubt_entered();
             recording.tracks().iter().for_each(|log| log.forget_survey());
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(30));
@@ -66,11 +67,15 @@ impl Recorder {
 
     async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
         if let Some(proof) = self.inner().catalogue.published(&recording.tenant, recording.id).await? {
-            return self.release(recording, &proof).await;
+            let told = self.published_tracks(&recording.tenant, recording.id).await?;
+            self.release(recording, &proof, &told);
+            return Ok(());
         }
-        match self.inner().catalogue.begin(&new_recording(recording)).await {
-            Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
-            begun => begun?,
+        if !recording.is_entered() {
+            match self.inner().catalogue.begin(&new_recording(recording)).await {
+                Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
+                begun => begun?,
+            }
         }
         let mut tracks = self.settled(recording).await?;
         tracks.retain(|track| track.layout.samples > 0);
@@ -87,14 +92,15 @@ impl Recorder {
         };
         let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
-        self.release(recording, &proof).await
+        let told: Vec<_> = tracks.iter().map(|track| track.log.id()).collect();
+        self.release(recording, &proof, &told);
+        Ok(())
     }
 
     /// Readers find it in the catalogue from here on, so that its logs can go. One that cannot be removed now is
     /// removed at the next start.
-    async fn release(&self, recording: &LiveRecording, proof: &Published) -> Result<(), Error> {
+    fn release(&self, recording: &LiveRecording, proof: &Published, told: &[TrackId]) {
         self.inner().registry.remove_recording(recording.id);
-        let told = self.published_tracks(&recording.tenant, recording.id).await?;
         for log in recording.tracks() {
             let held = log.layout().is_none_or(|layout| layout.samples > 0);
             if held && !told.contains(&log.id()) {
@@ -103,7 +109,6 @@ impl Recorder {
                 warn!(recording = %recording.id, %error, "cannot remove a published log; the next start will");
             }
         }
-        Ok(())
     }
 
     /// The tracks that a published recording's manifest names.

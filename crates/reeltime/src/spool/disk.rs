@@ -97,11 +97,22 @@ impl Disk for LocalDisk {
     fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(self.folder.join(name))?;
-        if bytes > 0 {
-            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1)) {
+            // A file system that cannot set space aside takes zeros instead.
+            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&file, bytes),
+            result => Ok(result?),
         }
-        Ok(())
     }
+}
+
+fn fill_with_zeros(file: &File, bytes: u64) -> io::Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let zeros = vec![0; 1 << 20];
+    for at in (0..bytes).step_by(1 << 20) {
+        let piece = usize::try_from((bytes - at).min(PIECE)).unwrap_or(zeros.len());
+        file.write_all_at(&zeros[..piece], at)?;
+    }
+    Ok(())
 }
 
 struct LocalFile(File);

@@ -26,6 +26,9 @@ use super::sync::{SyncJob, SyncPool};
 use super::track::{TrackLog, salt};
 use super::{Shared, file_name};
 
+/// Files removed one after the other; fewer than `reader::numbers_of` bridges.
+const STALE_IN_A_ROW: usize = 8;
+
 /// What a shard is told between its sweeps.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -91,6 +94,10 @@ struct Entry {
     dirty: bool,
     syncing: bool,
     failures: u32,
+    /// Syncs that failed one after the other.
+    failed_syncs: u32,
+    /// Files that failed before anything in them was safe: of no use once their successor is synced.
+    stale: Vec<u32>,
     retry_at: Option<Instant>,
     /// Who waits until all of it is synced.
     waiting: Vec<oneshot::Sender<()>>,
@@ -222,11 +229,14 @@ impl Shard {
         entry.syncing = false;
         if let Err(error) = done.result {
             entry.poison(&self.shared, "sync", &error);
+            entry.after_failed_sync(Instant::now());
             entry.flush(&self.shared, Instant::now());
             return;
         }
         entry.synced = done.mark;
         entry.failures = 0;
+        entry.failed_syncs = 0;
+        entry.remove_stale(&self.shared);
         entry.log.set_synced(done.mark.samples);
         self.go_on_waiting(done.track);
     }
@@ -259,6 +269,8 @@ impl Entry {
             dirty: false,
             syncing: false,
             failures: 0,
+            failed_syncs: 0,
+            stale: Vec::new(),
             retry_at: None,
             waiting: Vec::new(),
             closing: false,
@@ -271,6 +283,23 @@ impl Entry {
             && self.pending.is_none()
             && self.synced == self.written
             && self.log.lock().block.is_empty()
+    }
+
+    /// The first failure is answered at once. Where the next file fails too, each attempt writes again all that is
+    /// not safe: the disk is given time.
+    fn after_failed_sync(&mut self, now: Instant) {
+        self.failed_syncs = (self.failed_syncs + 1).min(6);
+        if self.failed_syncs > 1 {
+            self.retry_at = Some(now + Duration::from_millis(100 << self.failed_syncs));
+        }
+    }
+
+    fn remove_stale(&mut self, shared: &Shared) {
+        // Not too many in a row: readers look for a track's files by their numbers.
+        for number in self.stale.drain(..).take(STALE_IN_A_ROW) {
+            // One that cannot be removed goes with the rest of the track.
+            let _ = shared.disk.remove(&file_name(self.log.id(), number));
+        }
     }
 
     /// Takes the log's block, if none is waiting, and writes it.
@@ -387,6 +416,8 @@ impl Entry {
                 samples: self.synced.samples,
                 given_up: None,
             });
+        } else {
+            self.stale.push(self.number);
         }
         let log = Arc::clone(&self.log);
         let mut state = log.lock();
@@ -400,7 +431,11 @@ impl Entry {
             Copy { salt: old, format: state.header.format, encoder: &mut encoder, out: &mut bytes };
         let lost = copy.records(self.synced, unsynced, self.written.samples);
         copy.records(self.written, &[self.spare.as_slice(), state.block.as_slice()].concat(), state.logged());
-        lost.inspect(|&at| state.limit_acks(at));
+        if let Some(at) = lost {
+            state.limit_acks(at);
+            // It has counted what is now a gap; the files know better.
+            state.forget_survey();
+        }
         self.pending = Some(Mark { offset: encoder.offset(), samples: state.logged() });
         state.block.clear();
         state.encoder = Some(encoder);

@@ -195,7 +195,7 @@ impl TrackLog {
 
     /// The timeline in memory is not to be trusted: only the files know it.
     pub(crate) fn forget_survey(&self) {
-        self.lock().survey = None;
+        self.lock().forget_survey();
     }
 
     /// Appends an event without waiting. One that is too long for a record is left out, and so are marks and turns
@@ -335,6 +335,10 @@ impl TrackLog {
 }
 
 impl State {
+    pub(super) fn forget_survey(&mut self) {
+        self.survey = None;
+    }
+
     /// Audio at position `at` is lost: nothing from there on is acknowledged any more.
     pub(super) fn limit_acks(&mut self, at: u64) {
         self.ack_limit = self.ack_limit.min(at);

@@ -41,6 +41,7 @@ use tokio::task::spawn_blocking;
 use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, Store, StoreError};
 use tree::Tree;
 
+mod together;
 mod tree;
 
 /// Chunks read ahead of whoever reads an object.
@@ -134,6 +135,7 @@ impl Store for FolderStore {
 
 /// Writes a body beside the objects and gives it its name once it is complete and synced.
 fn write_object(tree: &Tree, key: ObjectKey, mut body: ByteStream) -> Result<ObjectMeta, StoreError> {
+    let member = tree.together.join();
     let place = tree.place(&key)?;
     let mut temporary = tree.temporary()?;
     let mut size = 0;
@@ -142,8 +144,10 @@ fn write_object(tree: &Tree, key: ObjectKey, mut body: ByteStream) -> Result<Obj
         temporary.file.write_all(&chunk).map_err(|source| tree.failed("write", &key, source))?;
         size += chunk.len() as u64;
     }
-    temporary.file.sync_data().map_err(|source| tree.failed("sync", &key, source))?;
-    temporary.publish(place)?;
+    if !member.sync(&temporary.file) {
+        temporary.file.sync_data().map_err(|source| tree.failed("sync", &key, source))?;
+    }
+    temporary.publish(place, &member)?;
     Ok(ObjectMeta { key, size })
 }
 

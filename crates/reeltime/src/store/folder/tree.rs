@@ -3,18 +3,23 @@
 //! Every step goes from an open folder to one component of a key, without following links. So a link that
 //! someone put into the tree, even between two steps, leads nowhere.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use reeltime_core::keys::ObjectKey;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::together::{Member, Together};
 use crate::store::{ObjectMeta, StoreError};
 
+/// Folders remembered as durable, at most.
+const REMEMBERED: usize = 1_024;
 /// Holds bodies that are not complete. No key begins with a dot, so it can hide no object.
 const TEMPORARY: &str = ".tmp";
 const FOLDER_FLAGS: OFlags =
@@ -28,6 +33,9 @@ pub(super) struct Tree {
     /// What the files of objects allow, less the process's umask.
     mode: Mode,
     next: AtomicU64,
+    /// Folders whose names are known to be durable.
+    durable: Mutex<HashSet<String>>,
+    pub(super) together: Together,
 }
 
 /// Where an object is to be: its open folder and its name in it.
@@ -64,7 +72,15 @@ impl Tree {
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
         let root = open_root(&path)?;
         let temporary = temporary_in(&path, &root)?;
-        Ok(Self { path, root, temporary, mode: Mode::from_raw_mode(0o640), next: AtomicU64::new(0) })
+        Ok(Self {
+            path,
+            root,
+            temporary,
+            mode: Mode::from_raw_mode(0o640),
+            next: AtomicU64::new(0),
+            durable: Mutex::default(),
+            together: Together::default(),
+        })
     }
 
     /// A tree that others read: its files are readable by all, and nothing but them lies in it where `beside`, for
@@ -75,7 +91,15 @@ impl Tree {
         let device = |folder: &OwnedFd| rustix::fs::fstat(folder).map(|stat| stat.st_dev).ok();
         let same = device(&root).is_some() && device(&root) == device(&elsewhere);
         let temporary = if same { temporary_in(beside, &elsewhere)? } else { temporary_in(&path, &root)? };
-        Ok(Self { path, root, temporary, mode: Mode::from_raw_mode(0o644), next: AtomicU64::new(0) })
+        Ok(Self {
+            path,
+            root,
+            temporary,
+            mode: Mode::from_raw_mode(0o644),
+            next: AtomicU64::new(0),
+            durable: Mutex::default(),
+            together: Together::default(),
+        })
     }
 
     /// The folder of the store.
@@ -98,9 +122,12 @@ impl Tree {
 
     /// The place of a new object; its folders are made and synced.
     pub(super) fn place<'a>(&self, key: &'a ObjectKey) -> Result<Place<'a>, StoreError> {
+        let mut way = String::new();
         let place = self.walk(key, |folder, name| {
             make_folder(folder, name)?;
-            rustix::fs::fsync(folder)
+            way.push_str(name);
+            way.push('/');
+            self.sync_once(folder, &way)
         })?;
         let place = place.ok_or_else(|| self.failed("make", key, Errno::NOENT.into()))?;
         match rustix::fs::statat(&place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -108,6 +135,21 @@ impl Tree {
             Ok(_) => Err(StoreError::AlreadyExists { key: key.clone() }),
             Err(errno) => Err(self.failed("read", key, errno.into())),
         }
+    }
+
+    /// Makes the name of the folder `way` durable in its `parent`, where this process has not done so before: it
+    /// may have been made by one that died.
+    fn sync_once(&self, parent: &OwnedFd, way: &str) -> Result<(), Errno> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.contains(way) {
+            return Ok(());
+        }
+        rustix::fs::fsync(parent)?;
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(way.to_owned());
+        Ok(())
     }
 
     /// An object's file and its size in bytes; `None` where there is none.
@@ -151,7 +193,7 @@ impl Tree {
     fn walk<'a>(
         &self,
         key: &'a ObjectKey,
-        enter: impl Fn(&OwnedFd, &str) -> Result<(), Errno>,
+        mut enter: impl FnMut(&OwnedFd, &str) -> Result<(), Errno>,
     ) -> Result<Option<Place<'a>>, StoreError> {
         let (folders, name) = key.as_str().rsplit_once('/').unwrap_or(("", key.as_str()));
         let mut folder = self.root.try_clone().map_err(|source| self.failed("open", key, source))?;
@@ -172,11 +214,14 @@ impl Tree {
 
 impl Temporary<'_> {
     /// Gives the file its name, unless something has it, and makes that durable.
-    pub(super) fn publish(mut self, place: Place<'_>) -> Result<(), StoreError> {
+    pub(super) fn publish(mut self, place: Place<'_>, member: &Member<'_>) -> Result<(), StoreError> {
         match self.rename(&place) {
             Ok(()) => self.published = true,
             Err(Errno::EXIST) => return Err(StoreError::AlreadyExists { key: place.key.clone() }),
             Err(errno) => return Err(self.tree.failed("name", place.key, errno.into())),
+        }
+        if member.sync(&place.folder) {
+            return Ok(());
         }
         rustix::fs::fsync(&place.folder).map_err(|errno| {
             // It may not last, so it must not be seen.
