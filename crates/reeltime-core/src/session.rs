@@ -299,7 +299,9 @@ mod tests {
         let gap = |at, samples| Event::Gap { at, samples, reason: GapReason::Paused };
         assert_eq!(session.paused_so_far(), Some(gap(320, 16_000)));
         assert_eq!(session.paused_so_far(), None);
-        (0..25).for_each(|_| drop(session.audio(&[0; 640])));
+        for _ in 0..25 {
+            assert_eq!(session.audio(&[0; 640]), Audio::Paused);
+        }
         let Reply::Log(events) = session.text(ClientMessage::Resume) else { panic!() };
         assert_eq!(events, [gap(16_320, 8_000), Event::Resume { at: 24_320 }]);
         assert_eq!(session.audio(&[0; 2]), Audio::Record { timestamp: 24_320, samples: 1 });

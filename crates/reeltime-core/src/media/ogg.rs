@@ -130,7 +130,7 @@ mod tests {
             }
         });
         let packets = read(&bytes);
-        assert_eq!(packets[0].data, b"OpusHead\x01\x01\0\0\x80\xbb\0\0\0\0\0");
+        assert_eq!(packets[0].data, b"OpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0");
         assert_eq!(packets[1].data, b"OpusTags\x08\0\0\0reeltime\0\0\0\0");
         let audio = &packets[2..];
         assert!(audio.iter().enumerate().all(|(index, packet)| packet.data == [TOC, index as u8]));

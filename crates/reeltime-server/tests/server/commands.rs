@@ -151,12 +151,22 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
+fn recovering_a_folder_that_is_not_there_says_so_and_makes_none() {
+    let folder = folder();
+    let (code, _, stderr) = run(&mut reeltime(&folder, &["recover", "--dry-run", "--json"]));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("there is no data folder") && stderr.contains("--data-dir"), "{stderr}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_dry_recovery_of_nothing_writes_nothing() {
     let folder = folder();
+    std::fs::create_dir(folder.path().join("reeltime-data")).unwrap();
     let (code, stdout, _) = run(&mut reeltime(&folder, &["recover", "--dry-run", "--json"]));
     let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &json["tracks"]), (Some(0), &serde_json::json!([])));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(folder.path().join("reeltime-data")).unwrap().count(), 0);
 }
 
 #[test]
