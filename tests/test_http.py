@@ -202,6 +202,28 @@ def signed(server, recording_id: str) -> str:
     return urljoin(server.url("/"), told["url"])
 
 
+def test_two_tracks_of_one_participant_are_told_apart_by_their_ids(server):
+    first, second = (indexed_pcm(name, 3_200) for name in ("first leg", "second leg"))
+    clients = [Ingest(server, call="legs", participant="anna") for _ in range(2)]
+    for client, pcm in zip(clients, (first, second), strict=True):
+        client.send(pcm)
+    for client in clients:
+        client.stop()
+    recording = clients[0].recording_id
+    server.completed(recording)
+    assert clients[1].recording_id == recording
+    for client, pcm in zip(clients, (first, second), strict=True):
+        assert wave_file(server.stream(recording, track=client.track_id))[1] == pcm
+    answer = server.get(f"/api/v1/recordings/{recording}/stream?participant=anna")
+    assert answer.status_code == 422 and clients[1].track_id in answer.json()["detail"]
+
+
+def test_a_live_recording_without_a_sample_yet_is_an_empty_file(server):
+    client = Ingest(server)
+    assert wave_file(server.stream(client.recording_id))[1] == b""
+    client.stop()
+
+
 def test_a_signed_url_gives_the_recording(server, finished, content):
     url = signed(server, finished)
     assert server.get(url).content == content

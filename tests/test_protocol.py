@@ -71,6 +71,30 @@ def test_a_start_message_does_what_the_query_does(server):
     assert (parameters.framerate, data) == (8_000, narrow)
 
 
+def test_a_start_that_comes_after_the_session_is_heeded_while_nothing_was_sent(server):
+    pcm = indexed_pcm("late start", 8_000)
+    client = Ingest(server, clock=None)
+    given = client.recording_id
+    client.tell("start", rate=8_000, participant="late", clock="samples", ack="disk")
+    client.session = client.message("session")
+    client.send(pcm)
+    client.until_acked(8_000)
+    client.stop()
+    detail = server.completed(client.recording_id)
+    assert [(track["rate"], track["participant"]) for track in detail["tracks"]] == [(8_000, "late")]
+    assert wav_data(server, client.recording_id) == pcm
+    assert server.get(f"/api/v1/recordings/{given}").status_code == 404
+
+
+def test_audio_of_a_pause_is_acknowledged_while_it_lasts(server):
+    client = Ingest(server, ack="disk")
+    client.send(indexed_pcm("before", 3_200))
+    client.tell("pause")
+    client.send(indexed_pcm("during", 3_200))
+    client.until_acked(6_400)
+    client.stop()
+
+
 def test_a_pause_is_counted_silent_and_nowhere_on_disk(new_server):
     server = new_server().start()
     before, secret, after = (indexed_pcm(name, 16_000) for name in ("before", "secret", "after"))
