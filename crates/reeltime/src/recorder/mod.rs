@@ -33,12 +33,14 @@ mod media;
 mod publish;
 mod registry;
 mod resurrect;
+mod sessions;
 mod sweep;
 mod view;
 
-pub use ingest::{Asked, Ingest, OpenError, SessionInfo, SessionRequest, Taken};
+pub use ingest::{Asked, Ingest, Taken};
 pub use live::Control;
 pub use media::{Media, MediaError, MediaFormat, Selection};
+pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
 
 pub(crate) use clock::Clock;
