@@ -4,7 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`recorder`] | the front door: sessions in, recordings out |
-//! | [`file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
+//! | [`mod@file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |

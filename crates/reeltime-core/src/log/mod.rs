@@ -40,7 +40,7 @@ mod encode;
 mod header;
 mod scan;
 
-pub use encode::Encoder;
+pub use encode::{Encoder, HeaderTooLong};
 pub use header::{Continues, Counting, Event, Footer, GapReason, LogHeader, Purpose};
 pub use scan::{Closed, HeaderError, Packet, Record, Scan, Scanner, read_closed, read_header};
 
