@@ -31,7 +31,9 @@ pub struct Handshake {
 /// How long the other side may take for its half of a close, or to take what we send.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that are read and thrown away after a close, for a client that is still sending.
-const MOST_UNREAD: usize = 16 << 20;
+const MOST_UNREAD: usize = 64 << 20;
+/// How long that may take.
+const UNREAD_FOR: Duration = Duration::from_secs(5);
 /// Messages taken in a row before the rest of the process gets its turn.
 pub(super) const ROW: usize = 32;
 
@@ -115,15 +117,19 @@ pub(super) async fn leave(ws: &mut Socket, code: u16, reason: &str) {
         let _ = ws.close(Some(frame)).await;
         let _ = ws.flush().await;
         while let Some(Ok(_)) = ws.next().await {}
-        let socket = ws.get_mut();
-        let _ = socket.shutdown().await;
-        let mut unread = vec![0; 4096];
-        let mut left = MOST_UNREAD;
-        while left > 0
-            && let Ok(read @ 1..) = socket.read(&mut unread).await
-        {
-            left = left.saturating_sub(read);
-        }
+        let _ = ws.get_mut().shutdown().await;
     };
     let _ = tokio::time::timeout(PATIENCE, closing).await;
+    let _ = tokio::time::timeout(UNREAD_FOR, discard(ws.get_mut())).await;
+}
+
+/// Reads what a client still sends, and throws it away.
+async fn discard(socket: &mut TcpStream) {
+    let mut unread = vec![0; 16 << 10];
+    let mut left = MOST_UNREAD;
+    while left > 0
+        && let Ok(read @ 1..) = socket.read(&mut unread).await
+    {
+        left = left.saturating_sub(read);
+    }
 }
