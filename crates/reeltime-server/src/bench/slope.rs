@@ -75,11 +75,9 @@ fn mebibytes(server: &Server) -> anyhow::Result<f64> {
     Ok(server.resident()? as f64 / f64::from(1 << 20))
 }
 
-/// The least-squares slope between the first tenth, where buffers are made, and the last, where the first sessions
-/// end and are rendered (which has a figure of its own), times the whole run.
+/// The least-squares slope after the first tenth, times the whole run.
 fn growth(seen: &[(f64, f64)]) -> f64 {
-    let tenth = seen.len() / 10;
-    let settled = &seen[tenth..seen.len() - tenth];
+    let settled = &seen[seen.len() / 10..];
     let count = settled.len().max(1) as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| settled.iter().map(of).sum::<f64>() / count;
     let (time, memory) = (mean(|seen| seen.0), mean(|seen| seen.1));

@@ -99,18 +99,18 @@ fn work(shared: &Shared, inbox: &Mutex<Receiver<Batch>>) {
     }
 }
 
-/// Syncs the whole file system, names too; false where each file has to be asked.
+/// Syncs the whole file system, names too; false where each file has to be asked. One call at a time: the system
+/// reports a failure once, so whoever comes after one that failed must not take silence for success.
 fn sync_all(shared: &Shared) -> bool {
-    let now = Instant::now();
-    let resting =
-        shared.sync_all_rests.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until);
-    if resting {
+    let mut rests = shared.sync_all_rests.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    if rests.is_some_and(|until| start < until) {
         return false;
     }
     let reached = shared.created.load(Ordering::Acquire);
     let done = shared.disk.sync_all().is_ok();
-    if !done || now.elapsed() > SLOW {
-        *shared.sync_all_rests.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    if !done || start.elapsed() > SLOW {
+        *rests = Some(Instant::now() + REST);
     }
     if done {
         let mut names = shared.names.lock().unwrap_or_else(PoisonError::into_inner);

@@ -144,7 +144,7 @@ fn write_object(tree: &Tree, key: ObjectKey, mut body: ByteStream) -> Result<Obj
         temporary.file.write_all(&chunk).map_err(|source| tree.failed("write", &key, source))?;
         size += chunk.len() as u64;
     }
-    if !member.sync(&temporary.file) {
+    if !member.sync(tree.root()) {
         temporary.file.sync_data().map_err(|source| tree.failed("sync", &key, source))?;
     }
     temporary.publish(place, &member)?;

@@ -25,26 +25,32 @@ struct Rounds {
 }
 
 /// One who may come to sync; counts as long as it lives.
-pub(super) struct Member<'t>(&'t Together);
+pub(super) struct Member<'t> {
+    together: &'t Together,
+    /// The first round that may have met a failure of what this one wrote.
+    since: u64,
+}
 
 impl Together {
     pub(super) fn join(&self) -> Member<'_> {
         self.active.fetch_add(1, Ordering::AcqRel);
-        Member(self)
+        let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        Member { together: self, since: rounds.ended + 1 }
     }
 }
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::AcqRel);
+        self.together.active.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Member<'_> {
-    /// Syncs everything that was written to `folder`'s file system before; false where there are too few for that,
-    /// or it failed: then each has to sync its own.
-    pub(super) fn sync(&self, folder: impl AsFd) -> bool {
-        let together = self.0;
+    /// Syncs everything that was written to the file system of `root` before; false where there are too few for
+    /// that, or a round has failed since this one joined: then each has to sync its own. The system reports a failure
+    /// to each open file once, so all rounds are asked through `root`, and a failure counts for all who were there.
+    pub(super) fn sync(&self, root: impl AsFd) -> bool {
+        let together = self.together;
         if together.active.load(Ordering::Acquire) < MANY {
             return false;
         }
@@ -60,7 +66,7 @@ impl Member<'_> {
             rounds.begun += 1;
             let round = rounds.begun;
             drop(rounds);
-            let synced = rustix::fs::syncfs(folder.as_fd()).is_ok();
+            let synced = rustix::fs::syncfs(root.as_fd()).is_ok();
             rounds = together.rounds.lock().unwrap_or_else(PoisonError::into_inner);
             rounds.running = false;
             rounds.ended = round;
@@ -69,6 +75,30 @@ impl Member<'_> {
             }
             together.done.notify_all();
         }
-        rounds.failed < ours
+        rounds.failed < self.since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_round_counts_for_all_who_were_there_and_for_nobody_after() {
+        let root = std::fs::File::open(std::env::temp_dir()).unwrap();
+        let together = Together::default();
+        let there: Vec<_> = (0..MANY).map(|_| together.join()).collect();
+        {
+            let mut rounds = together.rounds.lock().unwrap();
+            (rounds.begun, rounds.ended, rounds.failed) = (1, 1, 1);
+        }
+        assert!(there.iter().all(|member| !member.sync(&root)));
+        assert!(together.join().sync(&root));
+    }
+
+    #[test]
+    fn a_few_sync_their_own() {
+        let root = std::fs::File::open(std::env::temp_dir()).unwrap();
+        assert!(!Together::default().join().sync(&root));
     }
 }

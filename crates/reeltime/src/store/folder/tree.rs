@@ -102,6 +102,11 @@ impl Tree {
         })
     }
 
+    /// The folder of the store, open.
+    pub(super) const fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
     /// The folder of the store.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -220,7 +225,7 @@ impl Temporary<'_> {
             Err(Errno::EXIST) => return Err(StoreError::AlreadyExists { key: place.key.clone() }),
             Err(errno) => return Err(self.tree.failed("name", place.key, errno.into())),
         }
-        if member.sync(&place.folder) {
+        if member.sync(self.tree.root()) {
             return Ok(());
         }
         rustix::fs::fsync(&place.folder).map_err(|errno| {
