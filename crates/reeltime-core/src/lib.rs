@@ -15,6 +15,7 @@
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
 
+pub mod codec;
 pub mod id;
 pub mod keys;
 pub mod log;
