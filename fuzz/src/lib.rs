@@ -37,6 +37,9 @@ fn scan(mut scanner: Scanner, file: &[u8], window: usize) -> (Vec<Vec<u8>>, u64)
         let before = scanner.offset();
         match scanner.next(shown, shown.len() == rest.len()) {
             Scan::Record(Record::Packet(packet)) => payloads.push(packet.payload.to_vec()),
+            Scan::Record(Record::Beside(beside)) => {
+                assert!(beside.bytes as usize <= log::MAX_PAYLOAD && beside.with(&[0; 7]).is_none_or(|_| beside.bytes == 7));
+            }
             Scan::Record(Record::Event(..) | Record::Footer(_)) | Scan::Damage(_) => {}
             Scan::More(bytes) => {
                 assert!(bytes > shown.len() || scanner.offset() > before, "asks for what it has");

@@ -6,8 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use reeltime_core::id::{RecordingId, SessionId, TrackId};
 use reeltime_core::log::{
-    Continues, Counting, Encoder, Event, Footer, GapReason, HeaderError, LogHeader, MAX_HEADER, MAX_PAYLOAD,
-    PacketMeta, Purpose, Record, Scan, Scanner, TRAILER, read_closed, read_header,
+    Beside, Continues, Counting, Encoder, Event, Footer, GapReason, HeaderError, LogHeader, MAX_HEADER,
+    MAX_PAYLOAD, PacketMeta, Purpose, Record, Scan, Scanner, TRAILER, read_closed, read_header,
 };
 use reeltime_core::media::{Codec, Format};
 use reeltime_core::time::{Micros, UtcMicros};
@@ -39,6 +39,7 @@ fn header() -> LogHeader {
 #[derive(Clone, Debug, PartialEq)]
 enum Written {
     Packet(PacketMeta, Vec<u8>),
+    Beside(Beside),
     Event(Micros, Event),
 }
 
@@ -46,6 +47,7 @@ enum Written {
 fn read(record: Record<'_>) -> Result<Written, Footer> {
     match record {
         Record::Packet(packet) => Ok(Written::Packet(packet.meta, packet.payload.to_vec())),
+        Record::Beside(beside) => Ok(Written::Beside(beside)),
         Record::Event(arrival, event) => Ok(Written::Event(arrival, event)),
         Record::Footer(footer) => Err(footer),
     }
@@ -79,7 +81,20 @@ fn events() -> Vec<Event> {
     events
 }
 
-/// Every kind of record, and every kind of event.
+/// A packet whose payload lies beside: as many bytes of that value.
+fn beside(number: u64, sequence: Option<u64>, bytes: u32) -> Written {
+    let meta = PacketMeta { arrival: Micros(20_000 * number), timestamp: 320 * number, sequence };
+    let payload = vec![bytes as u8; bytes as usize];
+    Written::Beside(Beside { meta, at: 44 + 64 * number, bytes, crc: crc32c(&payload) })
+}
+
+/// Every kind of record of version 2.
+fn every_record_of_2() -> Vec<Written> {
+    let sound = [beside(5, None, 64), beside(6, Some(65_536), 33), beside(7, None, 0)];
+    every_record().into_iter().chain(sound).collect()
+}
+
+/// Every kind of record of version 1, and every kind of event.
 fn every_record() -> Vec<Written> {
     let packets = [packet(0, None, 64), packet(1, Some(65_536), 33), packet(2, None, 0), packet(3, None, 1)];
     let events = events().into_iter().map(|event| Written::Event(Micros(80_000), event));
@@ -89,6 +104,10 @@ fn every_record() -> Vec<Written> {
 fn append(encoder: &mut Encoder, record: &Written, out: &mut Vec<u8>) {
     match record {
         Written::Packet(meta, payload) => encoder.packet(*meta, payload, out),
+        Written::Beside(beside) => {
+            let payload = vec![beside.bytes as u8; beside.bytes as usize];
+            encoder.beside(beside.meta, beside.at, &payload, out);
+        }
         Written::Event(arrival, event) => assert!(encoder.event(*arrival, event, out)),
     }
 }
@@ -157,21 +176,39 @@ fn scan_from(scanner: &mut Scanner, bytes: &[u8], window: usize) -> Scanned {
 }
 
 #[test]
-fn version_1_is_read_and_written_as_ever() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/log-v1.bin");
-    let golden = std::fs::read(&path).unwrap();
-    assert_eq!(read_header(&golden).unwrap().0, header());
+fn version_1_is_read_as_ever() {
+    read_as_ever("log-v1.bin", &every_record());
+}
+
+#[test]
+fn version_2_is_read_and_written_as_ever() {
+    let golden = read_as_ever("log-v2.bin", &every_record_of_2());
+    assert!(write_closed(&every_record_of_2()) == golden, "the same records are written in other bytes");
+}
+
+fn read_as_ever(name: &str, records: &[Written]) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let golden = std::fs::read(&path).expect("the file is there");
+    assert_eq!(read_header(&golden).expect("its header is read").0, header());
     let scanned = scan(&golden, usize::MAX);
-    assert_eq!(scanned.records, every_record());
+    assert_eq!(scanned.records, records);
     let footer = Footer {
-        records: every_record().len() as u64,
+        records: records.len() as u64,
         samples: 1_600,
         closed: Micros(100_000),
         reason: "stop".to_owned(),
     };
     assert_eq!(scanned.footer, Some(footer));
     assert_eq!((scanned.damage, scanned.torn, scanned.valid_until), (vec![], 0, golden.len() as u64));
-    assert!(write_closed(&every_record()) == golden, "the same records are written in other bytes");
+    golden
+}
+
+#[test]
+fn a_payload_beside_counts_where_it_is_what_was_written() {
+    let Written::Beside(record) = beside(3, None, 64) else { panic!("it is one") };
+    assert_eq!(record.with(&[64; 64]).unwrap().payload, [64; 64]);
+    assert_eq!(record.with(&[64; 64]).unwrap().meta, record.meta);
+    assert!(record.with(&[64; 63]).is_none() && record.with(&[65; 64]).is_none());
 }
 
 #[test]
@@ -185,12 +222,12 @@ fn a_header_of_an_older_writer_takes_defaults_and_one_of_a_newer_version_is_refu
     let (mut newer, _, _) = write(&[]);
     let length = newer.len() / 2;
     for copy in [0, length] {
-        newer[copy + 8] = 2;
+        newer[copy + 8] = 3;
         let crc = crc32c(&[&newer[copy..copy + 20], &newer[copy + 24..copy + length]].concat());
         newer[copy + 20..copy + 24].copy_from_slice(&crc.to_le_bytes());
     }
     let error = read_header(&newer).unwrap_err();
-    assert_eq!(error, HeaderError::Newer(2));
+    assert_eq!(error, HeaderError::Newer(3));
     assert!(error.to_string().contains("use the newer program"));
 }
 

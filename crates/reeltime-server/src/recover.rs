@@ -135,7 +135,7 @@ impl Track {
     fn count(&mut self, item: &Item<'_>) {
         match item {
             Item::Record(Record::Packet(_) | Record::Event(..)) => self.records += 1,
-            Item::Record(Record::Footer(_)) => {}
+            Item::Record(Record::Footer(_) | Record::Beside(_)) => {}
             Item::Damage { bytes, tail: true } => self.torn_bytes += bytes,
             Item::Damage { bytes, tail: false } => self.damaged_bytes += bytes,
         }

@@ -107,7 +107,7 @@ impl Heard {
             Item::Record(Record::Event(_, Event::Gap { at, samples, reason })) => {
                 self.gaps.push((at..at + samples, reason));
             }
-            Item::Record(Record::Event(..)) => {}
+            Item::Record(Record::Event(..) | Record::Beside(_)) => {}
             Item::Record(Record::Footer(_)) => self.closed = true,
             Item::Damage { bytes, .. } => self.damaged += bytes,
         }

@@ -273,7 +273,7 @@ pub(crate) fn survey_chain(chain: &Chain) -> io::Result<Layout> {
                 survey.packet(packet.meta, header.format.samples_in(packet.payload).unwrap_or(0));
             }
             Item::Record(Record::Event(arrival, event)) => survey.event(arrival, &event),
-            Item::Record(Record::Footer(_)) | Item::Damage { .. } => {}
+            Item::Record(Record::Footer(_) | Record::Beside(_)) | Item::Damage { .. } => {}
         }
         ControlFlow::Continue(())
     })?;

@@ -6,6 +6,9 @@ use super::{
 };
 use crate::time::Micros;
 
+/// The longest body of a record whose payload lies beside.
+const BESIDE_BODY: usize = 40;
+
 /// Encodes one log into byte buffers; knows how far the log is, since a record's CRC holds its place.
 #[derive(Clone, Debug)]
 pub struct Encoder {
@@ -49,9 +52,9 @@ impl Encoder {
         self.records
     }
 
-    /// Bytes that a packet of `payload` bytes takes in the log, at most.
+    /// Bytes that a packet of `payload` bytes takes, at most: in the log, or in it and the sound file.
     pub const fn packet_size(payload: usize) -> usize {
-        RECORD_HEAD + 24 + payload
+        RECORD_HEAD + BESIDE_BODY + payload
     }
 
     /// Appends a packet. A payload above [`super::MAX_PAYLOAD`] must have been split before.
@@ -65,6 +68,23 @@ impl Encoder {
                 body.extend_from_slice(&sequence.to_le_bytes());
             }
             body.extend_from_slice(payload);
+        });
+        self.records += 1;
+    }
+
+    /// Appends the record of a packet whose payload was appended to the sound file, from its byte `at` on.
+    #[inline]
+    pub fn beside(&mut self, meta: PacketMeta, at: u64, payload: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(payload.len() <= super::MAX_PAYLOAD);
+        self.record(kind::BESIDE, out, |body| {
+            body.extend_from_slice(&meta.arrival.0.to_le_bytes());
+            body.extend_from_slice(&meta.timestamp.to_le_bytes());
+            body.extend_from_slice(&at.to_le_bytes());
+            body.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+            body.extend_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+            if let Some(sequence) = meta.sequence {
+                body.extend_from_slice(&sequence.to_le_bytes());
+            }
         });
         self.records += 1;
     }

@@ -8,7 +8,7 @@
 //! header          0        8         10         12       16      20      24
 //!                 ┌────────┬─────────┬──────────┬────────┬───────┬───────┬──────────────┐
 //!                 │ magic  │ version │ reserved │ length │ salt  │ crc   │ JSON         │
-//!                 │REELLOG0│ u16 = 1 │ u16 = 0  │ u32    │ u32   │ u32   │ length bytes │
+//!                 │REELLOG0│ u16 = 2 │ u16 = 0  │ u32    │ u32   │ u32   │ length bytes │
 //!                 └────────┴─────────┴──────────┴────────┴───────┴───────┴──────────────┘
 //!                 crc covers bytes 0..20 and the JSON
 //!
@@ -24,9 +24,17 @@
 //! kind 2 packet   arrival u64, timestamp u64, sequence u64, payload
 //! kind 3 event    arrival u64, JSON of an `Event`
 //! kind 4 footer   JSON of a `Footer`
+//! kind 5 beside   arrival u64, timestamp u64, at u64, bytes u32, crc u32 [, sequence u64]
+//!                 a packet whose payload lies in the sound file, there at byte `at`, with this CRC
 //!
 //! trailer         footer's offset u64, magic "REELEND0"         the last 16 bytes of a closed log
 //! ```
+//!
+//! The sound file is a WAV that any player opens: a head that says "to the end" (RIFF sizes 0xFFFFFFFF), then the
+//! payload of the log's packets in their order. Payload that is samples (PCM, G.711) lies there, so that a track
+//! without gaps need not be copied to become a recording; Opus packets lie in the log. The sound is written before the
+//! record that speaks of it: bytes behind the last record's do not count, and a record whose bytes are not there, or are
+//! others, is damage.
 //!
 //! - The header stands twice, so that no single damaged place loses the log.
 //! - A closed log is recognised by its trailer and its footer's CRC, and trusted without being read.
@@ -42,14 +50,14 @@ mod scan;
 
 pub use encode::{Encoder, HeaderTooLong};
 pub use header::{Continues, Counting, Event, Footer, GapReason, LogHeader, Purpose};
-pub use scan::{Closed, HeaderError, Packet, Record, Scan, Scanner, read_closed, read_header};
+pub use scan::{Beside, Closed, HeaderError, Packet, Record, Scan, Scanner, read_closed, read_header};
 
 /// First bytes of a log.
 pub const MAGIC: &[u8; 8] = b"REELLOG0";
 /// Last bytes of a closed log.
 pub const END_MAGIC: &[u8; 8] = b"REELEND0";
 /// The version this code writes, and the newest it reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes of a record before its body.
 pub const RECORD_HEAD: usize = 9;
 /// The largest body of a record. Longer payloads are split by whoever appends.
@@ -68,6 +76,7 @@ mod kind {
     pub(super) const SEQUENCED: u8 = 2;
     pub(super) const EVENT: u8 = 3;
     pub(super) const FOOTER: u8 = 4;
+    pub(super) const BESIDE: u8 = 5;
 }
 
 /// When a packet arrived and where its source says that it belongs.

@@ -77,11 +77,34 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
 }
 
+/// A packet whose payload lies in the sound file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Its times.
+    pub meta: PacketMeta,
+    /// Where its payload begins in the sound file.
+    pub at: u64,
+    /// Bytes of its payload, at most [`super::MAX_PAYLOAD`].
+    pub bytes: u32,
+    /// CRC32C of its payload.
+    pub crc: u32,
+}
+
+impl Beside {
+    /// The packet, where `payload` is what was written.
+    pub fn with<'a>(&self, payload: &'a [u8]) -> Option<Packet<'a>> {
+        let same = payload.len() == self.bytes as usize && crc32c::crc32c(payload) == self.crc;
+        same.then_some(Packet { meta: self.meta, payload })
+    }
+}
+
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
     /// Media.
     Packet(Packet<'a>),
+    /// Media in the sound file.
+    Beside(Beside),
     /// Something that happened, and when.
     Event(Micros, Event),
     /// The log was closed; nothing follows.
@@ -193,7 +216,7 @@ impl Scanner {
     fn record_at(&self, rest: &[u8]) -> At {
         let Some(head) = rest.get(..RECORD_HEAD) else { return At::Short(RECORD_HEAD) };
         let body = u32_at(head, 0) as usize;
-        if body > MAX_BODY || !(kind::PACKET..=kind::FOOTER).contains(&head[8]) {
+        if body > MAX_BODY || !(kind::PACKET..=kind::BESIDE).contains(&head[8]) {
             return At::Nothing;
         }
         let length = RECORD_HEAD + body;
@@ -224,6 +247,7 @@ fn decode(kind: u8, body: &[u8]) -> Option<Record<'_>> {
         }
         kind::EVENT => Some(Record::Event(micros_at(body)?, serde_json::from_slice(&body[8..]).ok()?)),
         kind::FOOTER => Some(Record::Footer(serde_json::from_slice(body).ok()?)),
+        kind::BESIDE => beside(body).map(Record::Beside),
         _ => None,
     }
 }
@@ -252,6 +276,15 @@ pub fn read_closed(scanner: &Scanner, tail: &[u8], length: u64) -> Option<Closed
         Scan::Record(Record::Footer(footer)) => Some(Closed { footer, records_end: at }),
         Scan::Record(_) | Scan::More(_) | Scan::Damage(_) | Scan::End { .. } => None,
     }
+}
+
+fn beside(body: &[u8]) -> Option<Beside> {
+    let sequence = if body.len() > 32 { Some(u64_at(body, 32)?) } else { None };
+    let meta = PacketMeta { arrival: micros_at(body)?, timestamp: u64_at(body, 8)?, sequence };
+    let (at, sizes) = (u64_at(body, 16)?, body.get(24..32)?);
+    let bytes = u32_at(sizes, 0);
+    let fits = bytes as usize <= super::MAX_PAYLOAD && at.checked_add(bytes.into()).is_some();
+    fits.then_some(Beside { meta, at, bytes, crc: u32_at(sizes, 4) })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

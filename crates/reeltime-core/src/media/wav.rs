@@ -9,6 +9,8 @@
 //!   data size, then the audio, then a zero where its size is odd
 //! ```
 
+use super::{Codec, Format};
+
 /// What the samples of a WAV file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -55,6 +57,17 @@ pub struct Head {
 const OPEN: u32 = u32::MAX;
 
 impl Head {
+    /// Of a file that holds a track as received; `None` where its payload is no samples.
+    pub const fn of(format: Format, samples: Option<u64>) -> Option<Self> {
+        let coding = match format.codec {
+            Codec::S16le => Coding::S16le,
+            Codec::Alaw => Coding::Alaw,
+            Codec::Mulaw => Coding::Mulaw,
+            Codec::Opus => return None,
+        };
+        Some(Self { coding, rate: format.rate, channels: format.channels, samples })
+    }
+
     /// Bytes of one sample of all channels.
     pub const fn block_align(&self) -> u64 {
         self.coding.bytes_per_sample() * self.channels as u64

@@ -3,6 +3,7 @@
 //! A crash anywhere leaves the logs, so the next start does it again; a failure anywhere is tried again until it
 //! works. The logs are released with the catalogue's proof and in no other way.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::{KeyFields, ObjectKey};
 use reeltime_core::log::{LogHeader, Purpose};
 use reeltime_core::manifest;
+use reeltime_core::media::Codec;
 use reeltime_core::render::{Gaps, Output, Samples, Sizes};
 use reeltime_core::timeline::Layout;
 use tracing::{error, info, warn};
@@ -197,6 +199,7 @@ impl Recorder {
     ) -> Result<StoredObject, Error> {
         let key = self.key(recording, &track.header, extension(&output))?;
         let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime());
+        let finished = self.finished(track, &output).await?;
         let job = Job {
             chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
             format: track.header.format,
@@ -205,7 +208,23 @@ impl Recorder {
             output,
             range: None,
         };
-        self.put(object, || render(job.clone())).await
+        self.put(object, finished.as_deref(), || render(job.clone())).await
+    }
+
+    /// The file that is the output already, where the track's sound lies in one.
+    async fn finished(&self, track: &Settled, output: &Output) -> Result<Option<PathBuf>, Error> {
+        let linear = track.header.format.codec == Codec::S16le;
+        let filled = match *output {
+            Output::Wav { samples: Samples::AsReceived, gaps, sizes: Sizes::Exact } => gaps == Gaps::Fill,
+            Output::Wav { samples: Samples::Linear { gain: 1.0 }, gaps, sizes: Sizes::Exact } if linear => {
+                gaps == Gaps::Fill
+            }
+            Output::Wav { .. } | Output::Ogg { .. } => return Ok(None),
+        };
+        let (recorder, log, layout) = (self.clone(), Arc::clone(&track.log), track.layout.clone());
+        let find = move || recorder.inner().spool.finished_sound(&log, &layout, filled);
+        let sound = tokio::task::spawn_blocking(find).await.map_err(std::io::Error::other).flatten();
+        Ok(sound.map_err(Error::Spool)?.map(|sound| sound.path))
     }
 
     async fn store_manifest(
@@ -217,17 +236,31 @@ impl Recorder {
         let key = ObjectKey::new(format!("_reeltime/manifests/{}.json", recording.id))?;
         let object = new_object(recording, None, ObjectKind::Manifest, key, "application/json");
         let body = bytes::Bytes::from(text);
-        self.put(object, || ByteStream::from_bytes(body.clone())).await
+        self.put(object, None, || ByteStream::from_bytes(body.clone())).await
     }
 
-    /// Stores a body under the first key of a name that is free in the catalogue and in the store.
-    async fn put(&self, mut object: NewObject, body: impl Fn() -> ByteStream) -> Result<StoredObject, Error> {
+    /// Stores a body under the first key of a name that is free in the catalogue and in the store; where it lies in a
+    /// `finished` file that the store can take, without reading it.
+    async fn put(
+        &self,
+        mut object: NewObject,
+        finished: Option<&Path>,
+        body: impl Fn() -> ByteStream,
+    ) -> Result<StoredObject, Error> {
         let wanted = object.key.clone();
         let mut n = 1;
         loop {
             let ours = self.is_staged(&object).await?;
             object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
-            match self.inner().store.put(&object.key, body()).await {
+            let stored = match finished {
+                Some(file) => self.inner().store.adopt(&object.key, file).await.transpose(),
+                None => None,
+            };
+            let stored = match stored {
+                Some(adopted) => adopted,
+                None => self.inner().store.put(&object.key, body()).await,
+            };
+            match stored {
                 Err(StoreError::AlreadyExists { .. }) if ours => {
                     // What an earlier attempt left there.
                     self.inner().store.delete(&object.key).await?;

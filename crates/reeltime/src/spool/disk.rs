@@ -20,6 +20,10 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_all(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Where a file of this name lies, where other programs can reach it.
+    fn path(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
     /// Every file's name.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Removes a file; one that is gone already is no error.
@@ -75,6 +79,10 @@ impl Disk for LocalDisk {
 
     fn sync_all(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.handle)?)
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.folder.join(name))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

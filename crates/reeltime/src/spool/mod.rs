@@ -6,6 +6,7 @@
 //! ```text
 //! session ──append──▶ active block ──swap──▶ spare block ──write(2)──▶ {track}-{number}.log ──fdatasync──▶ acked
 //!            (its own thread)        each flush_interval, one thread a shard      each sync_interval, 8 threads
+//!                                                           └────────▶ {track}-{number}.wav, where payload is samples
 //! ```
 //!
 //! Invariants:
@@ -29,9 +30,11 @@ use crate::catalogue::{Published, Removed};
 
 pub mod disk;
 mod lock;
+mod pen;
 mod reader;
 mod recover;
 mod shard;
+mod sound;
 mod sync;
 mod track;
 
@@ -39,6 +42,7 @@ pub use disk::{Disk, DiskFile, LocalDisk};
 pub use lock::{FolderLock, LockError};
 pub use reader::{Chain, ChainError, Cursor, Item, Reach, read_chain, read_on};
 pub use recover::{RecoveredTrack, Recovery, recover};
+pub use sound::FinishedSound;
 pub use track::{Appended, LogClosed, TrackLog};
 
 use shard::{Message, Shard, ShardHandle};
@@ -276,13 +280,14 @@ impl Spool {
     fn remove(&self, track: TrackId) -> io::Result<()> {
         // From the last to the first: a crash in between leaves a chain that still begins at 0.
         for number in reader::numbers_of(&*self.shared.disk, track)?.into_iter().rev() {
-            let name = file_name(track, number);
-            let size = self.shared.disk.open(&name).and_then(|file| file.size()).unwrap_or(0);
-            self.shared.disk.remove(&name)?;
-            let _ = self
-                .shared
-                .bytes
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| Some(bytes.saturating_sub(size)));
+            // The log last: it is what tells that there is something to remove.
+            for name in [sound_name(track, number), file_name(track, number)] {
+                let size = self.shared.disk.open(&name).and_then(|file| file.size()).unwrap_or(0);
+                self.shared.disk.remove(&name)?;
+                let _ = self.shared.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+                    Some(bytes.saturating_sub(size))
+                });
+            }
         }
         Ok(())
     }
@@ -313,6 +318,11 @@ fn start_shard(shared: &Arc<Shared>, pool: &SyncPool, number: usize) -> io::Resu
 /// The name of a track's log file.
 fn file_name(track: TrackId, number: u32) -> String {
     format!("{track}-{number}.log")
+}
+
+/// The name of the sound file beside it.
+fn sound_name(track: TrackId, number: u32) -> String {
+    format!("{track}-{number}.wav")
 }
 
 /// The track and number that a log file's name tells; `None` for other files.

@@ -5,12 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use reeltime_core::id::TrackId;
-use reeltime_core::log::{HeaderError, LogHeader, MAX_HEADER, Record, Scan, Scanner, read_header};
+use reeltime_core::log::{
+    Beside, HeaderError, LogHeader, MAX_HEADER, Packet, Record, Scan, Scanner, read_header,
+};
 
 use super::disk::{Disk, DiskFile};
-use super::file_name;
+use super::{file_name, sound_name};
 
-const WINDOW: usize = 256 * 1024;
+/// Bytes of a file that are read at once.
+const WINDOW: usize = 128 * 1024;
 
 /// The files that together are a track's log.
 #[derive(Debug)]
@@ -18,9 +21,12 @@ pub struct Chain {
     links: Vec<Link>,
 }
 
+#[derive(Clone)]
 pub(super) struct Link {
     pub(super) number: u32,
     pub(super) file: Arc<dyn DiskFile>,
+    /// Beside it, where there is one.
+    pub(super) sound: Option<Arc<dyn DiskFile>>,
     pub(super) header: LogHeader,
     pub(super) scanner: Scanner,
     /// Bytes of the file that count; all of them where absent.
@@ -61,7 +67,7 @@ pub enum ChainError {
 /// One step of reading a track.
 #[derive(Debug)]
 pub enum Item<'a> {
-    /// A record.
+    /// A record; a packet comes with its payload, wherever that lies.
     Record(Record<'a>),
     /// So many bytes are no record. `tail`: at the end of a file, where a write was torn.
     Damage {
@@ -98,7 +104,11 @@ impl Chain {
             let until = follow.map(|(_, until)| until);
             follow = header.continues.map(|before| (before.number, before.valid_until));
             let done = follow.is_none();
-            links.push(Link { number, file, header, scanner, until });
+            let sound = match disk.open(&sound_name(track, number)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                opened => Some(opened.map_err(failed)?),
+            };
+            links.push(Link { number, file, sound, header, scanner, until });
             if done {
                 break;
             }
@@ -192,7 +202,7 @@ pub fn read_chain(chain: &Chain, visit: impl FnMut(Item<'_>) -> ControlFlow<()>)
 pub struct Cursor {
     number: u32,
     scanner: Option<Scanner>,
-    window: Window,
+    windows: Windows,
 }
 
 /// How far to read.
@@ -220,7 +230,7 @@ pub fn read_on(
         if link.number > cursor.number || cursor.scanner.is_none() {
             cursor.number = link.number;
             cursor.scanner = Some(link.scanner.clone());
-            cursor.window.clear();
+            cursor.windows.clear();
         }
         let Some(scanner) = cursor.scanner.as_mut() else { continue };
         let end = match (link.until, reach) {
@@ -228,7 +238,7 @@ pub fn read_on(
             (None, Reach::Whole) => End::File,
             (None, Reach::Growing) => End::Open,
         };
-        if read_from(scanner, &*link.file, end, &mut cursor.window, &mut visit)?.is_break() {
+        if read_from(scanner, link, end, &mut cursor.windows, &mut visit)?.is_break() {
             break;
         }
     }
@@ -284,14 +294,64 @@ impl Window {
     }
 }
 
+/// What is read of a log and of the sound beside it.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    log: Window,
+    sound: Sound,
+}
+
+impl Windows {
+    fn clear(&mut self) {
+        self.log.clear();
+        self.sound = Sound { buffer: std::mem::take(&mut self.sound.buffer), ..Sound::default() };
+    }
+}
+
+/// Bytes of a sound file, wherever they were wanted last.
+#[derive(Debug, Default)]
+struct Sound {
+    buffer: Vec<u8>,
+    at: u64,
+    filled: usize,
+}
+
+impl Sound {
+    /// The packet with its payload, or nothing where the file does not hold it.
+    fn packet<'a>(
+        &'a mut self,
+        file: Option<&dyn DiskFile>,
+        beside: &Beside,
+    ) -> io::Result<Option<Packet<'a>>> {
+        let Some(file) = file else { return Ok(None) };
+        let wanted = beside.bytes as usize;
+        if self.start(beside.at, wanted).is_none() {
+            self.buffer.resize(WINDOW, 0);
+            self.at = beside.at;
+            // What lies further on may be what a failed sync left, which cannot be read and does not count.
+            self.filled = fill(file, &mut self.buffer, beside.at)
+                .or_else(|_| fill(file, &mut self.buffer[..wanted], beside.at))?;
+        }
+        let start = self.start(beside.at, wanted);
+        Ok(start.and_then(|start| beside.with(&self.buffer[start..start + wanted])))
+    }
+
+    /// Where in the buffer the wanted bytes begin, if all of them are there.
+    fn start(&self, at: u64, wanted: usize) -> Option<usize> {
+        let start = usize::try_from(at.checked_sub(self.at)?).ok()?;
+        (start.checked_add(wanted)? <= self.filled).then_some(start)
+    }
+}
+
 /// Reads one file from where `scanner` stands.
 pub(super) fn read_from(
     scanner: &mut Scanner,
-    file: &dyn DiskFile,
+    link: &Link,
     end: End,
-    window: &mut Window,
+    windows: &mut Windows,
     visit: &mut impl FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
+    let (file, Windows { log: window, sound }) = (&*link.file, windows);
     // The file's size is fixed now, so that a live log has an end.
     let size = file.size()?;
     let limit = if let End::At(until) = end { until.min(size) } else { size };
@@ -299,6 +359,10 @@ pub(super) fn read_from(
         let before = scanner.offset();
         let eof = end != End::Open && before + window.bytes().len() as u64 >= limit;
         let item = match scanner.next(window.bytes(), eof) {
+            Scan::Record(Record::Beside(beside)) => match sound.packet(link.sound.as_deref(), &beside)? {
+                Some(packet) => Item::Record(Record::Packet(packet)),
+                None => Item::Damage { bytes: beside.bytes.into(), tail: false },
+            },
             Scan::Record(record) => Item::Record(record),
             Scan::Damage(bytes) => Item::Damage { bytes, tail: false },
             Scan::End { torn: 0 } => return Ok(ControlFlow::Continue(())),

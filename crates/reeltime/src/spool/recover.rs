@@ -15,12 +15,12 @@ use reeltime_core::log::{Continues, Event, Footer, GapReason, LogHeader, Record,
 use reeltime_core::time::Micros;
 use tracing::warn;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::Disk;
 use super::parse_file_name;
-use super::reader::{Chain, ChainError, End, Item, Window, fill, read_from};
+use super::reader::{Chain, ChainError, End, Item, Link, Windows, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
-const TAIL: u64 = 2 << 20;
+const TAIL: u64 = 256 << 10;
 
 /// A track found in the spool.
 #[derive(Debug)]
@@ -128,7 +128,8 @@ fn recover_track(
     let mut bytes = 0;
     for number in &numbers {
         let file = disk.open(&super::file_name(track, *number)).map_err(failed)?;
-        bytes += file.size().map_err(failed)?;
+        let sound = disk.open(&super::sound_name(track, *number)).and_then(|sound| sound.size()).unwrap_or(0);
+        bytes += file.size().map_err(failed)? + sound;
     }
     let header = chain.header().clone();
     let start = header.continues.map_or(0, |before| before.samples);
@@ -160,7 +161,9 @@ impl RecoveredTrack {
         let failed = |error: &io::Error| {
             warn!(%track, %error, "cannot sync a recovered log: nothing more of it is acknowledged");
         };
-        self.footer.is_some() || self.chain.last().file.sync().inspect_err(failed).is_ok()
+        let Link { file, sound, .. } = self.chain.last();
+        let all = || sound.as_ref().map_or(Ok(()), |sound| sound.sync()).and_then(|()| file.sync());
+        self.footer.is_some() || all().inspect_err(failed).is_ok()
     }
 
     fn read_end(&mut self) -> io::Result<()> {
@@ -180,24 +183,25 @@ impl RecoveredTrack {
 
     fn scan_tail(&mut self, size: u64) -> io::Result<()> {
         let last = self.chain.last();
-        let (file, mut scanner) = (std::sync::Arc::clone(&last.file), last.scanner.clone());
+        let mut scanner = last.scanner.clone();
         if size.saturating_sub(scanner.offset()) > TAIL {
             scanner.skip_to(size - TAIL);
         }
         let first = last.scanner.offset();
-        self.scan(&mut scanner, &*file)?;
+        self.scan(&mut scanner)?;
         if scanner.valid_until() == first && size > TAIL {
             // Nothing valid in the tail: then the end lies before it.
             self.torn = 0;
             scanner = self.chain.last().scanner.clone();
-            self.scan(&mut scanner, &*file)?;
+            self.scan(&mut scanner)?;
         }
         self.valid_until = scanner.valid_until();
         Ok(())
     }
 
-    fn scan(&mut self, scanner: &mut Scanner, file: &dyn DiskFile) -> io::Result<()> {
-        read_from(scanner, file, End::File, &mut Window::default(), &mut |item| {
+    fn scan(&mut self, scanner: &mut Scanner) -> io::Result<()> {
+        let link = self.chain.last().clone();
+        read_from(scanner, &link, End::File, &mut Windows::default(), &mut |item| {
             self.see(item);
             ControlFlow::Continue(())
         })
@@ -227,6 +231,8 @@ impl RecoveredTrack {
                     | Event::Reconnected { .. } => self.paused,
                 };
             }
+            // Comes as a packet, or as damage.
+            Item::Record(Record::Beside(_)) => {}
             Item::Record(Record::Footer(footer)) => {
                 self.samples = footer.samples;
                 self.footer = Some(footer);

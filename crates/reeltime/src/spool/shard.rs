@@ -15,16 +15,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use reeltime_core::id::TrackId;
-use reeltime_core::log::{Continues, Encoder, Event, GapReason, Record, Scan, Scanner, read_header};
+use reeltime_core::log::{Continues, Event, GapReason, Packet, Record, Scan, Scanner, read_header};
 use reeltime_core::media::Format;
 use reeltime_core::time::Micros;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::disk::DiskFile;
+use super::pen::{Block, Pen};
 use super::sync::{SyncJob, SyncPool};
 use super::track::{TrackLog, salt};
-use super::{Shared, file_name};
+use super::{Shared, file_name, sound_name};
 
 /// Files removed one after the other; fewer than `reader::numbers_of` bridges.
 const STALE_IN_A_ROW: usize = 8;
@@ -62,6 +63,8 @@ pub(super) struct SyncDone {
 pub(super) struct Mark {
     /// Bytes of the file before it.
     pub(super) offset: u64,
+    /// Bytes of the sound file before it.
+    pub(super) sound: u64,
     /// Samples per channel of the session before it.
     pub(super) samples: u64,
 }
@@ -81,10 +84,12 @@ struct Entry {
     log: Arc<TrackLog>,
     number: u32,
     file: Option<Arc<dyn DiskFile>>,
+    /// Beside it, where its payload is samples.
+    sound: Option<Arc<dyn DiskFile>>,
     /// Its place among all files created by this process.
     created: u64,
     /// The block being written, or an empty one.
-    spare: Vec<u8>,
+    spare: Block,
     /// Where the log reaches once `spare` is written.
     pending: Option<Mark>,
     written: Mark,
@@ -255,13 +260,14 @@ impl Entry {
             (state.header.number, state.header.continues)
         };
         // Not the log's own count: it may have been appended to before it came here.
-        let start = Mark { offset: 0, samples: before.map_or(0, |before| before.samples) };
+        let start = Mark { samples: before.map_or(0, |before| before.samples), ..Mark::default() };
         Self {
             log,
             number,
             file: None,
+            sound: None,
             created: 0,
-            spare: Vec::new(),
+            spare: Block::default(),
             pending: None,
             written: start,
             synced: start,
@@ -298,6 +304,7 @@ impl Entry {
         // Not too many in a row: readers look for a track's files by their numbers.
         for number in self.stale.drain(..).take(STALE_IN_A_ROW) {
             // One that cannot be removed goes with the rest of the track.
+            let _ = shared.disk.remove(&sound_name(self.log.id(), number));
             let _ = shared.disk.remove(&file_name(self.log.id(), number));
         }
     }
@@ -340,15 +347,28 @@ impl Entry {
     }
 
     fn try_write(&mut self, shared: &Shared) -> io::Result<()> {
+        let track = self.log.id();
         let file = match &self.file {
             Some(file) => file,
             None => {
-                let file = shared.disk.create(&file_name(self.log.id(), self.number))?;
+                let file = shared.disk.create(&file_name(track, self.number))?;
                 self.created = shared.created.fetch_add(1, Ordering::Release) + 1;
                 self.file.insert(file)
             }
         };
-        file.write_at(&self.spare, self.written.offset)
+        // The sound first: no record speaks of what is not there.
+        if !self.spare.sound.is_empty() {
+            let sound = match &self.sound {
+                Some(sound) => sound,
+                None => {
+                    let sound = shared.disk.create(&sound_name(track, self.number))?;
+                    self.created = shared.created.fetch_add(1, Ordering::Release) + 1;
+                    self.sound.insert(sound)
+                }
+            };
+            sound.write_at(&self.spare.sound, self.written.sound)?;
+        }
+        file.write_at(&self.spare.log, self.written.offset)
     }
 
     fn block_written(&mut self, shared: &Shared, mark: Mark) {
@@ -380,7 +400,7 @@ impl Entry {
             error!(file = %name, error = %cause, "cannot create a log file in the spool; trying again");
             if cause.kind() == io::ErrorKind::AlreadyExists {
                 // An attempt that was said to have failed has left it.
-                self.move_on(&[]);
+                self.move_on(&Block::default());
             }
             return;
         }
@@ -391,24 +411,17 @@ impl Entry {
         shared.watch_space();
     }
 
-    /// The bytes after the last sync that did reach the file.
-    fn read_back(&self) -> Vec<u8> {
-        let Some(file) = &self.file else { return Vec::new() };
-        let length = usize::try_from(self.written.offset - self.synced.offset).unwrap_or(0);
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut bytes[filled..], self.synced.offset + filled as u64) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => filled += read,
-            }
+    /// The bytes after the last sync that did reach the files.
+    fn read_back(&self) -> Block {
+        let (synced, written) = (self.synced, self.written);
+        Block {
+            log: read_between(self.file.as_deref(), synced.offset, written.offset),
+            sound: read_between(self.sound.as_deref(), synced.sound, written.sound),
         }
-        bytes.truncate(filled);
-        bytes
     }
 
     /// Encodes anew, for the next file, what the old one does not safely hold.
-    fn move_on(&mut self, unsynced: &[u8]) {
+    fn move_on(&mut self, unsynced: &Block) {
         if self.synced.offset > 0 {
             self.before = Some(Continues {
                 number: self.number,
@@ -425,24 +438,28 @@ impl Entry {
         state.header.number += 1;
         let given_up = state.given_up();
         state.header.continues = self.before.map(|before| Continues { given_up, ..before });
-        let mut bytes = Vec::new();
-        let Ok(mut encoder) = Encoder::create(&state.header, salt(&state.header), &mut bytes) else { return };
-        let mut copy =
-            Copy { salt: old, format: state.header.format, encoder: &mut encoder, out: &mut bytes };
+        let mut block = Block::default();
+        let Some(mut pen) = Pen::create(&state.header, &mut block) else { return };
+        let mut copy = Copy { salt: old, format: state.header.format, pen: &mut pen, out: &mut block };
         let lost = copy.records(self.synced, unsynced, self.written.samples);
-        copy.records(self.written, &[self.spare.as_slice(), state.block.as_slice()].concat(), state.logged());
+        let unwritten = Block {
+            log: [self.spare.log.as_slice(), state.block.log.as_slice()].concat(),
+            sound: [self.spare.sound.as_slice(), state.block.sound.as_slice()].concat(),
+        };
+        copy.records(self.written, &unwritten, state.logged());
         if let Some(at) = lost {
             state.limit_acks(at);
             // It has counted what is now a gap; the files know better.
             state.forget_survey();
         }
-        self.pending = Some(Mark { offset: encoder.offset(), samples: state.logged() });
+        self.pending = Some(pen.mark(state.logged()));
         state.block.clear();
-        state.encoder = Some(encoder);
+        state.pen = Some(pen);
         self.number = state.header.number;
-        self.spare = bytes;
+        self.spare = block;
         self.file = None;
-        self.written = Mark { offset: 0, samples: self.synced.samples };
+        self.sound = None;
+        self.written = Mark { samples: self.synced.samples, ..Mark::default() };
         self.synced = self.written;
         self.dirty = false;
         self.syncing = false;
@@ -461,6 +478,7 @@ impl Entry {
             unnamed: (self.synced.offset == 0).then_some(self.created),
             mark: self.written,
             file,
+            sound: self.sound.clone(),
         })
     }
 }
@@ -469,8 +487,8 @@ impl Entry {
 struct Copy<'a> {
     salt: u32,
     format: Format,
-    encoder: &'a mut Encoder,
-    out: &'a mut Vec<u8>,
+    pen: &'a mut Pen,
+    out: &'a mut Block,
 }
 
 /// How far a copy has come.
@@ -486,15 +504,18 @@ struct Copied {
 }
 
 impl Copy<'_> {
-    /// Copies the records of `bytes`, which begin at `from` and should reach position `until`. What is missing,
+    /// Copies the records of `block`, which begin at `from` and should reach position `until`. What is missing,
     /// between them too, is a gap; gives where the first one begins.
-    fn records(&mut self, from: Mark, bytes: &[u8], until: u64) -> Option<u64> {
-        let mut scanner = self.scanner(from, bytes);
+    fn records(&mut self, from: Mark, block: &Block, until: u64) -> Option<u64> {
+        let mut scanner = self.scanner(from, &block.log);
         let mut copied = Copied { reached: from.samples, ..Copied::default() };
         loop {
             let start = usize::try_from(scanner.offset() - from.offset).unwrap_or(usize::MAX);
-            match scanner.next(bytes.get(start..).unwrap_or_default(), true) {
-                Scan::Record(record) => self.record(record, &mut copied),
+            match scanner.next(block.log.get(start..).unwrap_or_default(), true) {
+                Scan::Record(record) => match with_payload(record, from, &block.sound) {
+                    Some(record) => self.record(record, &mut copied),
+                    None => copied.damaged = true,
+                },
                 Scan::Damage(_) => copied.damaged = true,
                 Scan::More(_) | Scan::End { .. } => break,
             }
@@ -512,6 +533,7 @@ impl Copy<'_> {
     fn record(&mut self, record: Record<'_>, copied: &mut Copied) {
         let begins = match &record {
             Record::Packet(packet) => packet.meta.timestamp,
+            Record::Beside(beside) => beside.meta.timestamp,
             Record::Event(_, Event::Gap { at, .. }) => *at,
             Record::Event(_, event) => event.end(),
             Record::Footer(footer) => footer.samples,
@@ -530,7 +552,7 @@ impl Copy<'_> {
         }
         warn!(samples, "unsynced audio could not be read back: it is a gap");
         let gap = Event::Gap { at, samples, reason: GapReason::Discarded };
-        self.encoder.event(copied.arrival, &gap, self.out);
+        self.pen.event(copied.arrival, &gap, self.out);
         copied.reached = until;
         copied.lost.get_or_insert(at);
     }
@@ -540,20 +562,45 @@ impl Copy<'_> {
         match record {
             Record::Packet(packet) => {
                 *arrival = packet.meta.arrival;
-                self.encoder.packet(packet.meta, packet.payload, self.out);
+                self.pen.packet(packet.meta, packet.payload, self.out);
                 packet.meta.timestamp + self.format.samples_in(packet.payload).unwrap_or(0)
             }
+            // With its payload by now.
+            Record::Beside(beside) => beside.meta.timestamp,
             Record::Event(at, event) => {
                 *arrival = at;
-                self.encoder.event(at, &event, self.out);
+                self.pen.event(at, &event, self.out);
                 event.end()
             }
             Record::Footer(footer) => {
-                self.encoder.footer(footer.samples, footer.closed, &footer.reason, self.out);
+                self.pen.footer(footer.samples, footer.closed, &footer.reason, self.out);
                 footer.samples
             }
         }
     }
+}
+
+/// The record with its payload, from the sound that begins at `from`; `None` where that is not there.
+fn with_payload<'a>(record: Record<'a>, from: Mark, sound: &'a [u8]) -> Option<Record<'a>> {
+    let Record::Beside(beside) = record else { return Some(record) };
+    let start = usize::try_from(beside.at.checked_sub(from.sound)?).ok()?;
+    let payload = sound.get(start..)?.get(..beside.bytes as usize)?;
+    beside.with(payload).map(|packet: Packet<'a>| Record::Packet(packet))
+}
+
+/// What can be read of a file between two places.
+fn read_between(file: Option<&dyn DiskFile>, from: u64, to: u64) -> Vec<u8> {
+    let Some(file) = file else { return Vec::new() };
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], from + filled as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    bytes
 }
 
 fn is_full(error: &io::Error) -> bool {

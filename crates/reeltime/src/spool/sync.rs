@@ -32,6 +32,7 @@ pub(super) struct SyncJob {
     pub(super) unnamed: Option<u64>,
     pub(super) mark: Mark,
     pub(super) file: Arc<dyn DiskFile>,
+    pub(super) sound: Option<Arc<dyn DiskFile>>,
 }
 
 impl std::fmt::Debug for SyncJob {
@@ -126,7 +127,7 @@ fn named(shared: &Shared, job: SyncJob) -> SyncDone {
 }
 
 fn sync(shared: &Shared, job: SyncJob) -> SyncDone {
-    match job.file.sync() {
+    match job.sound.as_ref().map_or(Ok(()), |sound| sound.sync()).and_then(|()| job.file.sync()) {
         Ok(()) => named(shared, job),
         Err(error) => SyncDone { track: job.track, number: job.number, mark: job.mark, result: Err(error) },
     }

@@ -13,7 +13,8 @@ use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Layout, Survey};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::shard::{Message, ShardHandle};
+use super::pen::{Block, Pen};
+use super::shard::{Mark, Message, ShardHandle};
 
 /// The block is handed to the writer before its next sweep once it holds this much.
 const FLUSH_AT: usize = 32 * 1024;
@@ -46,8 +47,8 @@ pub(super) struct State {
     /// Of the file being written.
     pub(super) header: LogHeader,
     /// Exists once something was appended: a log without records is never created.
-    pub(super) encoder: Option<Encoder>,
-    pub(super) block: Vec<u8>,
+    pub(super) pen: Option<Pen>,
+    pub(super) block: Block,
     /// Samples per channel behind everything appended.
     pub(super) samples: u64,
     /// The disk refuses bytes: do not wait, count.
@@ -90,8 +91,8 @@ impl TrackLog {
     ) -> Self {
         let state = State {
             header,
-            encoder: None,
-            block: Vec::new(),
+            pen: None,
+            block: Block::default(),
             samples,
             starved: false,
             dropped: None,
@@ -118,7 +119,7 @@ impl TrackLog {
     /// Labels the recording's clock; heeded until the first append, since it stands in the log's header.
     pub fn start_clock(&self, epoch: reeltime_core::time::UtcMicros, opened: Micros) {
         let mut state = self.lock();
-        if state.encoder.is_none() {
+        if state.pen.is_none() {
             state.header.epoch = epoch;
             state.header.opened = opened;
         }
@@ -137,7 +138,7 @@ impl TrackLog {
     /// Whether anything was ever appended.
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.encoder.is_none() && state.header.number == 0
+        state.pen.is_none() && state.header.number == 0
     }
 
     /// Follows how many samples are safe on the disk. Everything before the value is synced.
@@ -148,6 +149,15 @@ impl TrackLog {
     /// The timeline as of now; `None` where only the files know all of it.
     pub fn layout(&self) -> Option<Layout> {
         self.lock().survey.as_ref().map(Survey::layout)
+    }
+
+    /// Bytes of the sound file, where the log is closed, that is its first and only one, and all of it was written by
+    /// this process, which has seen its timeline.
+    pub(super) fn sound_written(&self) -> Option<u64> {
+        let state = self.lock();
+        let alone = state.ended && state.header.number == 0 && state.survey.is_some();
+        let written = state.pen.as_ref().map_or(0, |pen| pen.mark(0).sound);
+        (alone && written > 0).then_some(written)
     }
 
     /// Appends a packet of `samples` samples per channel, waiting while both blocks are full.
@@ -290,17 +300,15 @@ impl TrackLog {
     }
 
     /// Takes the active block in exchange for the empty `spare`; gives how far the log reaches with it.
-    pub(super) fn take_block(&self, spare: &mut Vec<u8>) -> Option<super::shard::Mark> {
+    pub(super) fn take_block(&self, spare: &mut Block) -> Option<Mark> {
         let mut state = self.lock();
         state.asked = false;
         if state.block.is_empty() {
             return None;
         }
         std::mem::swap(&mut state.block, spare);
-        let mark = super::shard::Mark {
-            offset: state.encoder.as_ref().map_or(0, Encoder::offset),
-            samples: state.logged(),
-        };
+        let samples = state.logged();
+        let mark = state.pen.as_ref().map_or_else(Mark::default, |pen| pen.mark(samples));
         drop(state);
         self.room.notify_waiters();
         Some(mark)
@@ -358,18 +366,17 @@ impl State {
         self.block.is_empty() || self.block.len() + Encoder::packet_size(payload) <= BLOCK_CAP
     }
 
-    /// The encoder, with the header in the block before anything else.
-    fn encoder(&mut self) -> Option<&mut Encoder> {
-        if self.encoder.is_none() {
-            self.encoder = Encoder::create(&self.header, salt(&self.header), &mut self.block).ok();
+    /// Puts the header into the block before anything else.
+    fn begin(&mut self) {
+        if self.pen.is_none() {
+            self.pen = Pen::create(&self.header, &mut self.block);
         }
-        self.encoder.as_mut()
     }
 
     fn log_packet(&mut self, meta: PacketMeta, samples: u64, payload: &[u8]) {
-        self.encoder();
-        if let Some(encoder) = self.encoder.as_mut() {
-            encoder.packet(meta, payload, &mut self.block);
+        self.begin();
+        if let Some(pen) = self.pen.as_mut() {
+            pen.packet(meta, payload, &mut self.block);
         }
         self.samples = self.samples.max(meta.timestamp + samples);
         if let Some(survey) = self.survey.as_mut() {
@@ -378,9 +385,9 @@ impl State {
     }
 
     fn log_event(&mut self, arrival: Micros, event: &Event) {
-        self.encoder();
-        if let Some(encoder) = self.encoder.as_mut() {
-            encoder.event(arrival, event, &mut self.block);
+        self.begin();
+        if let Some(pen) = self.pen.as_mut() {
+            pen.event(arrival, event, &mut self.block);
         }
         if let Some(survey) = self.survey.as_mut() {
             survey.event(arrival, event);
@@ -389,8 +396,8 @@ impl State {
 
     fn log_footer(&mut self, at: Micros, reason: &str) {
         let samples = self.samples;
-        if let Some(encoder) = self.encoder.as_mut() {
-            encoder.footer(samples, at, reason, &mut self.block);
+        if let Some(pen) = self.pen.as_mut() {
+            pen.footer(samples, at, reason, &mut self.block);
         }
     }
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use reeltime_core::keys::ObjectKey;
@@ -40,6 +40,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreError::AlreadyExists`] where the key is taken, even if it was free when the call began.
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError>;
+
+    /// Takes a finished file as the object `key` without copying it: as [`Self::put`], but `None`, with nothing done,
+    /// where this store cannot (one that lies elsewhere, say). The file keeps its own name too, and must not be changed
+    /// from here on.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        let _ = (key, file);
+        Ok(None)
+    }
 
     /// Reads an object, or the bytes of `range` in it: cut to the object's end, so it may yield fewer or none.
     ///

@@ -1,6 +1,7 @@
 //! One store inside another: keys below a prefix lie elsewhere.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -37,6 +38,12 @@ impl Store for MountedStore {
         let (store, inner) = self.at(key);
         let meta = store.put(&inner, body).await?;
         Ok(ObjectMeta { key: key.clone(), ..meta })
+    }
+
+    async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        let (store, inner) = self.at(key);
+        let meta = store.adopt(&inner, file).await?;
+        Ok(meta.map(|meta| ObjectMeta { key: key.clone(), ..meta }))
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {

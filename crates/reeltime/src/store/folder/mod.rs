@@ -9,7 +9,7 @@
 //! | crash | leaves |
 //! |---|---|
 //! | while the body is written, or before the rename | a file in `.tmp`, swept when the store is opened next |
-//! | after the rename, before `put` returns | a complete object nobody was told of (after a loss of power, perhaps nothing); the catalogue has its row as staged and the sweeper takes it |
+//! | after the rename (or the link, of a file that is adopted), before `put` returns | a complete object nobody was told of (after a loss of power, perhaps nothing); the catalogue has its row as staged and the sweeper takes it |
 //! | after `put` returned | the object |
 //!
 //! Each folder on the way to a key is synced too, whether it was made just now or not: a process that was
@@ -108,6 +108,11 @@ impl Store for FolderStore {
         self.run(move |tree| write_object(tree, key, body)).await
     }
 
+    async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        let (key, file) = (key.clone(), file.to_owned());
+        self.run(move |tree| link_object(tree, key, &file)).await
+    }
+
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
         let key = key.clone();
         let (file, size) = self.run(move |tree| tree.file(&key)?.ok_or(StoreError::NotFound { key })).await?;
@@ -149,6 +154,19 @@ fn write_object(tree: &Tree, key: ObjectKey, mut body: ByteStream) -> Result<Obj
     }
     temporary.publish(place, &member)?;
     Ok(ObjectMeta { key, size })
+}
+
+/// Gives a file of the same file system a key, once it is synced.
+fn link_object(tree: &Tree, key: ObjectKey, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+    let member = tree.together.join();
+    let place = tree.place(&key)?;
+    let failed = |verb, source| StoreError::Io { verb, path: path.to_owned(), source };
+    let file = File::open(path).map_err(|source| failed("read", source))?;
+    if !member.sync(tree.root()) {
+        file.sync_data().map_err(|source| failed("sync", source))?;
+    }
+    let size = file.metadata().map_err(|source| failed("read", source))?.len();
+    Ok(tree.link(&file, path, place, &member)?.then_some(ObjectMeta { key, size }))
 }
 
 /// Sends `range` of a file and its end, or why there is none.

@@ -157,6 +157,35 @@ impl Tree {
         Ok(())
     }
 
+    /// Gives a synced file a key beside the name it has, and makes that durable; false where the file system cannot.
+    pub(super) fn link(
+        &self,
+        file: &File,
+        path: &Path,
+        place: Place<'_>,
+        member: &Member<'_>,
+    ) -> Result<bool, StoreError> {
+        rustix::fs::fchmod(file, self.mode).map_err(|errno| self.failed("share", place.key, errno.into()))?;
+        match rustix::fs::linkat(rustix::fs::CWD, path, &place.folder, place.name, AtFlags::empty()) {
+            Ok(()) => self.sync_name(&place, member).map(|()| true),
+            Err(Errno::EXIST) => Err(StoreError::AlreadyExists { key: place.key.clone() }),
+            Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(self.failed("name", place.key, errno.into())),
+        }
+    }
+
+    /// Makes a name given just now durable, or takes it back.
+    fn sync_name(&self, place: &Place<'_>, member: &Member<'_>) -> Result<(), StoreError> {
+        if member.sync(&self.root) {
+            return Ok(());
+        }
+        rustix::fs::fsync(&place.folder).map_err(|errno| {
+            // It may not last, so it must not be seen.
+            let _ = rustix::fs::unlinkat(&place.folder, place.name, AtFlags::empty());
+            self.failed("sync the folder of", place.key, errno.into())
+        })
+    }
+
     /// An object's file and its size in bytes; `None` where there is none.
     pub(super) fn file(&self, key: &ObjectKey) -> Result<Option<(File, u64)>, StoreError> {
         let Some(place) = self.walk(key, |_, _| Ok(()))? else { return Ok(None) };
@@ -225,14 +254,7 @@ impl Temporary<'_> {
             Err(Errno::EXIST) => return Err(StoreError::AlreadyExists { key: place.key.clone() }),
             Err(errno) => return Err(self.tree.failed("name", place.key, errno.into())),
         }
-        if member.sync(self.tree.root()) {
-            return Ok(());
-        }
-        rustix::fs::fsync(&place.folder).map_err(|errno| {
-            // It may not last, so it must not be seen.
-            let _ = rustix::fs::unlinkat(&place.folder, place.name, AtFlags::empty());
-            self.tree.failed("sync the folder of", place.key, errno.into())
-        })
+        self.tree.sync_name(&place, member)
     }
 
     /// Some file systems cannot rename without replacing; every one with links can link.
