@@ -23,7 +23,7 @@ const LOGS: u64 = 1_000;
 const BLOCK: u64 = 10;
 /// Rounds measured, of either side; the median counts.
 const ROUNDS: usize = 3;
-/// Bytes of a frame in the log: record head, arrival, timestamp, sound.
+/// Bytes of a frame: record head, arrival, timestamp, place, length and CRC of the sound; the sound.
 const RECORD: usize = Encoder::packet_size(pcm::FRAME_BYTES) - 8;
 
 /// Bytes a second of CPU, of the library and of the bare loop.
@@ -58,7 +58,7 @@ fn megabytes_a_second(blocks: u64, cpu: Duration) -> f64 {
 
 fn by_library(folder: &Path, blocks: u64) -> anyhow::Result<f64> {
     let config = SpoolConfig {
-        flush_interval: Duration::from_millis(2),
+        flush_interval: Duration::from_millis(100),
         sync_interval: Duration::from_secs(3_600),
         reserve: 0,
         shards: 1,

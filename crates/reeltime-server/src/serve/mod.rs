@@ -74,7 +74,7 @@ fn app(settings: &Settings, recorder: Recorder) -> anyhow::Result<App> {
 /// Buffers as small as the traffic: a session costs no more memory than it needs.
 fn websocket(limits: &Limits) -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(4_096)
+        .read_buffer_size(8_192)
         .write_buffer_size(0)
         .max_write_buffer_size(64 << 10)
         .max_message_size(Some(limits.max_message))

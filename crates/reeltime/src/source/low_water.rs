@@ -1,6 +1,6 @@
-//! Reading less often: a recorder can wait 120 ms, so a socket need not wake it for every frame.
+//! Reading less often: a recorder can wait 200 ms, so a socket need not wake it for every frame.
 //!
-//! `SO_RCVLOWAT` at about six frames cuts the cost of receiving to a quarter. Bytes below the mark would stay
+//! `SO_RCVLOWAT` at about ten frames cuts the cost of receiving to a quarter. Bytes below the mark would stay
 //! unread for ever, so a sweep lowers the mark of each socket that went quiet; the next message raises it again.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,13 +15,13 @@ use tokio::net::TcpStream;
 use crate::sys::set_receive_low_water;
 
 /// A socket that gave nothing for so long is looked at.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(300);
 /// How much audio one wake-up should bring.
-const WORTH: Duration = Duration::from_millis(120);
-/// Bytes of a client's WebSocket frame before its payload (RFC 6455 §5.2), for six frames in [`WORTH`].
-const FRAME_HEADS: u64 = 6 * 8;
+const WORTH: Duration = Duration::from_millis(200);
+/// Bytes of a client's WebSocket frame before its payload (RFC 6455 §5.2), for ten frames in [`WORTH`].
+const FRAME_HEADS: u64 = 10 * 8;
 /// Never more than a small read buffer takes at once.
-const MOST: u64 = 3_888;
+const MOST: u64 = 6_480;
 
 /// The sockets with a mark.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
 //! A shard: one writer thread for many logs.
 //!
-//! Each `flush_interval` it takes every log's block and writes it, one write(2) a log; each `sync_interval` it
+//! Four times each `flush_interval` it looks at every log's block and writes those that hold most of what the interval
+//! brings, or have waited for all of it: what comes in bursts is written soon after, the rest not more often than
+//! needed. One write(2) a file. Each `sync_interval` it
 //! hands the logs that gained bytes to the sync pool. A channel message for every block would cost as much as the
 //! write, so the sweep needs none: messages are for what cannot wait (a full block, a flush, a sync, a close).
 //!
@@ -24,9 +26,11 @@ use tracing::{error, warn};
 use super::disk::DiskFile;
 use super::pen::{Block, Pen};
 use super::sync::{SyncJob, SyncPool};
-use super::track::{TrackLog, salt};
+use super::track::{Due, TrackLog, salt};
 use super::{Shared, file_name, sound_name};
 
+/// Sweeps in each `flush_interval`.
+const SWEEPS: u32 = 4;
 /// Files removed one after the other; fewer than `reader::numbers_of` bridges.
 const STALE_IN_A_ROW: usize = 8;
 
@@ -129,7 +133,7 @@ impl Shard {
 
     /// The thread's life.
     pub(super) fn run(mut self) {
-        let (flush, sync) = (self.shared.config.flush_interval, self.shared.config.sync_interval);
+        let (flush, sync) = (self.shared.config.flush_interval / SWEEPS, self.shared.config.sync_interval);
         let mut next_flush = Instant::now() + flush;
         let mut next_sync = Instant::now() + sync;
         loop {
@@ -170,14 +174,15 @@ impl Shard {
 
     fn flush_one(&mut self, track: TrackId) {
         if let Some(entry) = self.entries.get_mut(&track) {
-            entry.flush(&self.shared, Instant::now());
+            entry.flush(&self.shared, Instant::now(), Due::Now);
         }
     }
 
     fn sweep(&mut self, now: Instant) {
         self.shared.watch_space();
+        let due = Due::Worth { interval: self.shared.config.flush_interval, sweeps: SWEEPS };
         for entry in self.entries.values_mut() {
-            entry.flush(&self.shared, now);
+            entry.flush(&self.shared, now, due);
         }
         self.sync_awaited();
     }
@@ -191,8 +196,8 @@ impl Shard {
         entry.waiting.push(done);
         entry.closing |= close;
         // Twice, since a block may have been waiting before the one with the last records.
-        entry.flush(&self.shared, Instant::now());
-        entry.flush(&self.shared, Instant::now());
+        entry.flush(&self.shared, Instant::now(), Due::Now);
+        entry.flush(&self.shared, Instant::now(), Due::Now);
         self.go_on_waiting(track);
     }
 
@@ -235,7 +240,7 @@ impl Shard {
         if let Err(error) = done.result {
             entry.poison(&self.shared, "sync", &error);
             entry.after_failed_sync(Instant::now());
-            entry.flush(&self.shared, Instant::now());
+            entry.flush(&self.shared, Instant::now(), Due::Now);
             return;
         }
         entry.synced = done.mark;
@@ -310,9 +315,9 @@ impl Entry {
     }
 
     /// Takes the log's block, if none is waiting, and writes it.
-    fn flush(&mut self, shared: &Shared, now: Instant) {
+    fn flush(&mut self, shared: &Shared, now: Instant, due: Due) {
         if self.pending.is_none() {
-            self.pending = self.log.take_block(&mut self.spare);
+            self.pending = self.log.take_block(&mut self.spare, due);
         }
         let Some(mark) = self.pending else { return };
         if self.retry_at.is_some_and(|at| now < at) {
@@ -332,7 +337,7 @@ impl Entry {
     fn after_failed_write(&mut self, shared: &Shared, now: Instant) {
         if self.failures == 0 {
             self.failures = 1;
-            self.flush(shared, now);
+            self.flush(shared, now, Due::Now);
         } else {
             self.log.set_starved(true);
             self.back_off(now);

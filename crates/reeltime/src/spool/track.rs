@@ -6,6 +6,7 @@
 //! altogether, in which case what arrives is counted as an `overflow` gap.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{Encoder, Event, GapReason, LogHeader, PacketMeta};
@@ -59,8 +60,23 @@ pub(super) struct State {
     ack_limit: u64,
     asked: bool,
     ended: bool,
+    /// Samples per channel behind what was taken to be written.
+    taken: u64,
+    /// How often the writer has left the block that waits.
+    beats: u32,
     /// `None` for a track that was taken over from an earlier process: its past is in the files.
     survey: Option<Survey>,
+}
+
+/// Whether a block that waits is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Now,
+    /// Where it holds most of what `flush_interval` brings, or has waited so many sweeps.
+    Worth {
+        interval: Duration,
+        sweeps: u32,
+    },
 }
 
 /// What became of an append.
@@ -99,6 +115,8 @@ impl TrackLog {
             ack_limit: if safe < samples { safe } else { u64::MAX },
             asked: false,
             ended: false,
+            taken: samples,
+            beats: 0,
             survey,
         };
         let id = state.header.track;
@@ -199,7 +217,7 @@ impl TrackLog {
             if let Room::Done(appended) = self.try_append(meta, samples, payload)? {
                 return Ok(appended);
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -299,13 +317,16 @@ impl TrackLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the active block in exchange for the empty `spare`; gives how far the log reaches with it.
-    pub(super) fn take_block(&self, spare: &mut Block) -> Option<Mark> {
+    /// Takes the active block in exchange for the empty `spare`, where `due` says so; gives how far the log reaches
+    /// with it.
+    pub(super) fn take_block(&self, spare: &mut Block, due: Due) -> Option<Mark> {
         let mut state = self.lock();
-        state.asked = false;
-        if state.block.is_empty() {
+        if state.block.is_empty() || !state.is_due(due) {
             return None;
         }
+        state.asked = false;
+        state.beats = 0;
+        state.taken = state.samples;
         std::mem::swap(&mut state.block, spare);
         let samples = state.logged();
         let mark = state.pen.as_ref().map_or_else(Mark::default, |pen| pen.mark(samples));
@@ -360,6 +381,14 @@ impl State {
     /// Samples per channel behind everything that stands in the log: what was given up last does not yet.
     pub(super) fn logged(&self) -> u64 {
         self.dropped.map_or(self.samples, |(at, _)| at)
+    }
+
+    /// Counts a sweep that leaves the block.
+    fn is_due(&mut self, due: Due) -> bool {
+        let Due::Worth { interval, sweeps } = due else { return true };
+        let worth = Micros(interval.as_micros() as u64 * 3 / 4).to_samples(self.header.format.rate);
+        self.beats += 1;
+        self.beats >= sweeps || self.samples - self.taken >= worth
     }
 
     const fn has_room(&self, payload: usize) -> bool {
