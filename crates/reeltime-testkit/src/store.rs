@@ -22,6 +22,7 @@ macro_rules! store_contract {
         $crate::each_behaviour! { $make, store:
             what_was_put_is_read_back,
             an_object_is_never_overwritten,
+            a_finished_file_is_taken_as_it_is_or_not_at_all,
             of_two_writers_of_one_key_one_wins,
             a_body_that_fails_leaves_nothing,
             nothing_is_visible_before_the_end,
@@ -71,6 +72,30 @@ pub async fn an_object_is_never_overwritten(store: &dyn Store) -> Outcome {
     let second = store.put(&key, body(b"second")).await;
     assert!(matches!(&second, Err(StoreError::AlreadyExists { key: taken }) if *taken == key), "{second:?}");
     assert_eq!(read(store, &key, None).await?, b"first");
+    Ok(())
+}
+
+/// A store that can takes a file without reading it through us, and keeps it when the file's own name goes; one that
+/// cannot leaves no trace.
+pub async fn a_finished_file_is_taken_as_it_is_or_not_at_all(store: &dyn Store) -> Outcome {
+    let key = key("taken/a.wav")?;
+    // Beside the stores that these tests make.
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("finished.wav");
+    std::fs::write(&path, b"finished")?;
+    let taken = store.adopt(&key, &path).await?;
+    std::fs::remove_file(&path)?;
+    match taken {
+        None => assert_eq!(store.head(&key).await?, None),
+        Some(meta) => {
+            assert_eq!(meta, ObjectMeta { key: key.clone(), size: 8 });
+            assert_eq!(read(store, &key, None).await?, b"finished");
+            std::fs::write(&path, b"another")?;
+            let again = store.adopt(&key, &path).await;
+            assert!(matches!(again, Err(StoreError::AlreadyExists { .. })), "{again:?}");
+            assert_eq!(read(store, &key, None).await?, b"finished");
+        }
+    }
     Ok(())
 }
 

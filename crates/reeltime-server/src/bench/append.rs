@@ -30,6 +30,7 @@ const RECORD: usize = Encoder::packet_size(pcm::FRAME_BYTES) - 8;
 pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let bytes = plan.pick(1_000_000_000, 200_000_000);
     let blocks = bytes / (LOGS * BLOCK * RECORD as u64);
+    plan.scratch.touch_memory(3 * bytes)?;
     let (mut library, mut bare) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let folder = plan.scratch.folder(&format!("append-{round}"), bytes * 5 / 2)?;

@@ -1,5 +1,7 @@
 //! The folder that everything measured is written to; it goes when this is dropped.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -31,6 +33,18 @@ impl Scratch {
         let path = self.0.join(name);
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Fills as much memory with a file as a measurement will, and gives it back: a virtual machine whose host hands
+    /// out memory when it is first touched would charge that to whoever is measured first.
+    pub(super) fn touch_memory(&self, bytes: u64) -> anyhow::Result<()> {
+        let (path, piece) = (self.0.join("touch"), vec![1; 1 << 20]);
+        let mut file = File::create_new(&path)?;
+        for _ in 0..bytes.div_ceil(1 << 20) {
+            file.write_all(&piece)?;
+        }
+        drop(file);
+        Ok(std::fs::remove_file(path)?)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -13,6 +13,7 @@ use super::{Plan, pcm, progress};
 /// CPU of log and sync.
 pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let (logs, seconds) = (plan.pick(1_000, 200), plan.pick(20, 5));
+    plan.scratch.touch_memory(logs * seconds * 50_000)?;
     let folder = plan.scratch.folder("sync", logs * seconds * 100_000)?;
     let measured = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let idle = paced(seconds, |_| Ok(()))?;

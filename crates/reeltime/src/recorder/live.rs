@@ -135,6 +135,11 @@ impl LiveRecording {
         self.lock().state
     }
 
+    /// Whether this process began it, has entered it, and has not failed to publish it: nobody else knows more of it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_entered() && self.tracks().iter().all(|log| log.is_ours())
+    }
+
     pub(crate) fn note_entered(&self) {
         self.lock().entered = true;
     }

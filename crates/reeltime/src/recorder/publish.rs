@@ -68,9 +68,14 @@ impl Recorder {
     }
 
     async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
-        if let Some(proof) = self.inner().catalogue.published(&recording.tenant, recording.id).await? {
+        let fresh = recording.is_fresh();
+        let known = match fresh {
+            true => None,
+            false => self.inner().catalogue.published(&recording.tenant, recording.id).await?,
+        };
+        if let Some(proof) = known {
             let told = self.published_tracks(&recording.tenant, recording.id).await?;
-            self.release(recording, &proof, &told);
+            self.release(recording, proof, told).await;
             return Ok(());
         }
         if !recording.is_entered() {
@@ -95,20 +100,28 @@ impl Recorder {
         let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
         let told: Vec<_> = tracks.iter().map(|track| track.log.id()).collect();
-        self.release(recording, &proof, &told);
+        self.release(recording, proof, told).await;
         Ok(())
     }
 
     /// Readers find it in the catalogue from here on, so that its logs can go. One that cannot be removed now is
     /// removed at the next start.
-    fn release(&self, recording: &LiveRecording, proof: &Published, told: &[TrackId]) {
+    async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
-        for log in recording.tracks() {
+        let (recorder, logs) = (self.clone(), recording.tracks());
+        let release = move || recorder.release_logs(&logs, &proof, &told);
+        if let Err(error) = tokio::task::spawn_blocking(release).await {
+            warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
+        }
+    }
+
+    fn release_logs(&self, logs: &[Arc<TrackLog>], proof: &Published, told: &[TrackId]) {
+        for log in logs {
             let held = log.layout().is_none_or(|layout| layout.samples > 0);
             if held && !told.contains(&log.id()) {
-                warn!(recording = %recording.id, track = %log.id(), "a log is not part of what was published; it is kept");
+                warn!(recording = %proof.recording(), track = %log.id(), "a log is not part of what was published; it is kept");
             } else if let Err(error) = self.inner().spool.release(log.id(), proof) {
-                warn!(recording = %recording.id, %error, "cannot remove a published log; the next start will");
+                warn!(recording = %proof.recording(), %error, "cannot remove a published log; the next start will");
             }
         }
     }
@@ -200,15 +213,17 @@ impl Recorder {
         let key = self.key(recording, &track.header, extension(&output))?;
         let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime());
         let finished = self.finished(track, &output).await?;
-        let job = Job {
-            chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
-            format: track.header.format,
-            counting: track.header.counting,
-            layout: track.layout.clone(),
-            output,
-            range: None,
+        let body = || {
+            Ok(render(Job {
+                chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
+                format: track.header.format,
+                counting: track.header.counting,
+                layout: track.layout.clone(),
+                output,
+                range: None,
+            }))
         };
-        self.put(object, finished.as_deref(), || render(job.clone())).await
+        self.put(recording, object, finished.as_deref(), body).await
     }
 
     /// The file that is the output already, where the track's sound lies in one.
@@ -236,21 +251,22 @@ impl Recorder {
         let key = ObjectKey::new(format!("_reeltime/manifests/{}.json", recording.id))?;
         let object = new_object(recording, None, ObjectKind::Manifest, key, "application/json");
         let body = bytes::Bytes::from(text);
-        self.put(object, None, || ByteStream::from_bytes(body.clone())).await
+        self.put(recording, object, None, || Ok(ByteStream::from_bytes(body.clone()))).await
     }
 
     /// Stores a body under the first key of a name that is free in the catalogue and in the store; where it lies in a
     /// `finished` file that the store can take, without reading it.
     async fn put(
         &self,
+        recording: &LiveRecording,
         mut object: NewObject,
         finished: Option<&Path>,
-        body: impl Fn() -> ByteStream,
+        body: impl Fn() -> Result<ByteStream, Error>,
     ) -> Result<StoredObject, Error> {
         let wanted = object.key.clone();
         let mut n = 1;
         loop {
-            let ours = self.is_staged(&object).await?;
+            let ours = !recording.is_fresh() && self.is_staged(&object).await?;
             object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
             let stored = match finished {
                 Some(file) => self.inner().store.adopt(&object.key, file).await.transpose(),
@@ -258,7 +274,7 @@ impl Recorder {
             };
             let stored = match stored {
                 Some(adopted) => adopted,
-                None => self.inner().store.put(&object.key, body()).await,
+                None => self.inner().store.put(&object.key, body()?).await,
             };
             match stored {
                 Err(StoreError::AlreadyExists { .. }) if ours => {

@@ -164,6 +164,11 @@ impl TrackLog {
         self.synced.subscribe()
     }
 
+    /// Whether this process has logged all of it, and knows its timeline.
+    pub fn is_ours(&self) -> bool {
+        self.lock().survey.is_some()
+    }
+
     /// The timeline as of now; `None` where only the files know all of it.
     pub fn layout(&self) -> Option<Layout> {
         self.lock().survey.as_ref().map(Survey::layout)

@@ -96,43 +96,40 @@ pub(super) async fn change_state(
 }
 
 pub(super) async fn stage(db: &mut SqliteConnection, new: &NewObject) -> Result<(), Failure> {
-    state(db, &new.tenant, new.recording).await?;
-    let track = new.track.map(|track| blob(track.0));
-    sqlx::query(
+    // One statement where all is well: the same object again touches its row and changes nothing.
+    let staged = sqlx::query(
         "INSERT INTO objects (key, tenant_id, recording_id, track_id, kind, mime_type, state, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'staged', ?7) ON CONFLICT (key) DO NOTHING",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'staged', ?7 FROM recordings WHERE id = ?3 AND tenant_id = ?2 AND deleted = 0
+         ON CONFLICT (key) DO UPDATE SET state = 'staged'
+            WHERE objects.tenant_id = ?2 AND objects.recording_id = ?3 AND objects.track_id IS ?4
+              AND objects.kind = ?5 AND objects.mime_type = ?6 AND objects.state = 'staged'",
     )
     .bind(new.key.as_str())
     .bind(&new.tenant)
     .bind(blob(new.recording.0))
-    .bind(track.clone())
+    .bind(new.track.map(|track| blob(track.0)))
     .bind(new.kind.as_str())
     .bind(&new.mime_type)
     .bind(new.created_at.0)
     .execute(&mut *db)
     .await?;
-    let same = sqlx::query(
-        "SELECT 1 FROM objects WHERE key = ?1 AND tenant_id = ?2 AND recording_id = ?3 AND track_id IS ?4
-            AND kind = ?5 AND mime_type = ?6 AND state = 'staged'",
-    )
-    .bind(new.key.as_str())
-    .bind(&new.tenant)
-    .bind(blob(new.recording.0))
-    .bind(track)
-    .bind(new.kind.as_str())
-    .bind(&new.mime_type)
-    .fetch_optional(db)
-    .await?;
-    if same.is_some() { Ok(()) } else { Err(CatalogueError::KeyTaken { key: new.key.clone() }.into()) }
+    if staged.rows_affected() == 1 {
+        return Ok(());
+    }
+    state(db, &new.tenant, new.recording).await?;
+    Err(CatalogueError::KeyTaken { key: new.key.clone() }.into())
 }
 
 pub(super) async fn publish(db: &mut SqliteConnection, new: &Publication) -> Result<(), Failure> {
     check(new)?;
-    state(db, &new.tenant, new.recording).await?;
+    if !complete(db, new).await? {
+        // Which of the two it is.
+        state(db, &new.tenant, new.recording).await?;
+        return Err(CatalogueError::UnknownRecording { id: new.recording }.into());
+    }
     for object in &new.objects {
         publish_object(db, new, object).await?;
     }
-    complete(db, new).await?;
     link_call(db, new).await
 }
 
@@ -175,13 +172,15 @@ async fn publish_object(
     }
 }
 
-async fn complete(db: &mut SqliteConnection, new: &Publication) -> Result<(), Failure> {
-    sqlx::query(
+/// False where there is no such recording, or it is deleted.
+async fn complete(db: &mut SqliteConnection, new: &Publication) -> Result<bool, Failure> {
+    let main = new.main.as_ref().and_then(|main| new.objects.iter().find(|object| object.key == *main));
+    let size = main.map(|main| integer(main.size, "bytes")).transpose()?;
+    let completed = sqlx::query(
         "UPDATE recordings SET state = ?3, reason = ?4, started_at = coalesce(?5, started_at), ended_at = ?6,
             duration_us = ?7, participants = ?8, manifest = ?9, object_key = ?10,
-            size = (SELECT size FROM objects WHERE key = ?10 AND tenant_id = ?2),
-            mime_type = (SELECT mime_type FROM objects WHERE key = ?10 AND tenant_id = ?2)
-         WHERE id = ?1 AND tenant_id = ?2",
+            size = ?11, mime_type = (SELECT mime_type FROM objects WHERE key = ?10 AND tenant_id = ?2)
+         WHERE id = ?1 AND tenant_id = ?2 AND deleted = 0",
     )
     .bind(blob(new.recording.0))
     .bind(&new.tenant)
@@ -193,9 +192,10 @@ async fn complete(db: &mut SqliteConnection, new: &Publication) -> Result<(), Fa
     .bind(new.participants)
     .bind(&new.manifest)
     .bind(new.main.as_ref().map(ObjectKey::as_str))
+    .bind(size)
     .execute(db)
     .await?;
-    Ok(())
+    Ok(completed.rows_affected() == 1)
 }
 
 /// Sets the call's URL, unless it leads to a newer recording already.

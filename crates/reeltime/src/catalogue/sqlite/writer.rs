@@ -134,18 +134,21 @@ async fn transact(
     path: &Path,
     jobs: &mut [Box<dyn Job>],
 ) -> Result<Vec<Result<(), CatalogueError>>, Failure> {
-    execute(db, "BEGIN IMMEDIATE").await?;
+    // Each statement is a message to the thread that has the database, so those without values go together.
+    execute(db, "BEGIN IMMEDIATE; SAVEPOINT job").await?;
     let mut outcomes = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        execute(db, "SAVEPOINT job").await?;
+    let count = jobs.len();
+    for (number, job) in jobs.iter_mut().enumerate() {
         let outcome = job.run(db).await;
-        if outcome.is_err() {
-            execute(db, "ROLLBACK TO job").await?;
-        }
-        execute(db, "RELEASE job").await?;
+        let next = match (outcome.is_ok(), number + 1 == count) {
+            (true, false) => "RELEASE job; SAVEPOINT job",
+            (false, false) => "ROLLBACK TO job; RELEASE job; SAVEPOINT job",
+            (true, true) => "RELEASE job; COMMIT",
+            (false, true) => "ROLLBACK TO job; RELEASE job; COMMIT",
+        };
+        execute(db, next).await?;
         outcomes.push(outcome.map_err(|failure| failure.explain(path)));
     }
-    execute(db, "COMMIT").await?;
     Ok(outcomes)
 }
 
