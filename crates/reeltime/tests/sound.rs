@@ -37,8 +37,8 @@ async fn close(log: &TrackLog) {
 }
 
 fn finished(spool: &Spool, log: &TrackLog, filled: bool) -> Option<FinishedSound> {
-    let layout = log.layout().expect("this process has seen all of it");
-    spool.finished_sound(log, &layout, filled).expect("the file can be read")
+    assert!(log.is_ours(), "this process has seen all of it");
+    spool.finished_sound(log, &log.layout()?, filled).expect("the file can be read")
 }
 
 #[tokio::test]

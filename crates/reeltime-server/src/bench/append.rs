@@ -125,7 +125,8 @@ mod tests {
             timestamp: 2,
             sequence: None,
         };
-        encoder.packet(meta, &pcm::frame(0, 0), &mut log);
+        encoder.beside(meta, 44, &pcm::frame(0, 0), &mut log);
+        log.extend(pcm::frame(0, 0));
         copy(&pcm::frame(0, 0), &mut bare);
         assert_eq!((log.len() - header, bare.len()), (RECORD, RECORD));
     }
