@@ -299,7 +299,7 @@ impl Entry {
     /// The first failure is answered at once. Where the next file fails too, each attempt writes again all that is
     /// not safe: the disk is given time.
     fn after_failed_sync(&mut self, now: Instant) {
-        self.failed_syncs = (self.failed_syncs + 1).min(6);
+        self.failed_syncs = (self.failed_syncs + 1).min(4);
         if self.failed_syncs > 1 {
             self.retry_at = Some(now + Duration::from_millis(100 << self.failed_syncs));
         }
