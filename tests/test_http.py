@@ -382,6 +382,23 @@ def test_metrics_are_prometheus_text_and_count(server):
     assert {line for line in server.get("/metrics").text.splitlines()} != before
 
 
+def test_every_byte_is_counted_at_each_step_and_no_step_is_ahead_of_the_one_before(server):
+    def totals() -> list[float]:
+        text = server.get("/metrics").text
+        steps = ("received", "appended", "written", "synced")
+        return [float(re.search(rf"^reeltime_{step}_bytes_total (\S+)$", text, re.M)[1]) for step in steps]
+
+    before = totals()
+    client = Ingest(server, ack="disk")
+    for at in range(0, 64_000, 640):
+        client.send(bytes(640))
+        if at % 6_400 == 0:
+            now = totals()
+            assert now == sorted(now, reverse=True), now
+    client.stop()
+    assert [now - was for now, was in zip(totals(), before, strict=True)] == [64_000] * 4
+
+
 def test_the_openapi_document_is_valid_and_names_the_api(server):
     document = server.get("/api/openapi.json").json()
     validate(document)

@@ -26,6 +26,18 @@ fn describe_figures() {
     describe_gauge!("reeltime_spool_budget_bytes", "Bytes the spool may hold; 0: no limit");
     describe_gauge!("reeltime_disk_free_bytes", "Bytes free on the spool's disk");
     describe_gauge!("reeltime_reserve_bytes", "Bytes set aside for live sessions");
+    describe_gauge!(
+        "reeltime_sync_lag_seconds",
+        "How long written audio has waited for its sync, at the worst"
+    );
+    describe_counter!("reeltime_received_bytes_total", "Bytes of audio heard; at least as many as appended");
+    describe_counter!(
+        "reeltime_appended_bytes_total",
+        "Bytes of audio given to logs; at least as many as written"
+    );
+    describe_counter!("reeltime_written_bytes_total", "Bytes of audio written; at least as many as synced");
+    describe_counter!("reeltime_synced_bytes_total", "Bytes of audio that are safe on the disk");
+    describe_counter!("reeltime_published_bytes_total", "Bytes of objects that were published");
 }
 
 /// Jobs are there from the start, at 0, so that an alert on them has something to look at.
@@ -56,6 +68,17 @@ fn observe(app: &App) {
     ];
     for (name, value) in figures {
         gauge!(name).set(value as f64);
+    }
+    gauge!("reeltime_sync_lag_seconds").set(found.usage.lag.as_secs_f64());
+    let totals = [
+        ("reeltime_received_bytes_total", found.received),
+        ("reeltime_appended_bytes_total", found.usage.appended),
+        ("reeltime_written_bytes_total", found.usage.written),
+        ("reeltime_synced_bytes_total", found.usage.synced),
+        ("reeltime_published_bytes_total", found.published),
+    ];
+    for (name, value) in totals {
+        counter!(name).absolute(value);
     }
 }
 

@@ -2,6 +2,7 @@
 //! of the library.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reeltime_core::id::SessionId;
@@ -197,6 +198,7 @@ impl Ingest {
     }
 
     async fn piece(&mut self, now: Micros, payload: &[u8]) -> Result<Taken, LogClosed> {
+        self.recorder.inner().received.fetch_add(payload.len() as u64, Ordering::Relaxed);
         match self.core.session.audio(payload) {
             Audio::Record { timestamp, samples } => self.append(now, timestamp, samples, payload).await,
             Audio::Paused => {

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reeltime_core::id::RecordingId;
@@ -104,6 +104,10 @@ pub(crate) struct Inner {
     /// Told whenever a recording has left the registry.
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
+    /// Bytes of audio heard since the start.
+    pub(crate) received: AtomicU64,
+    /// Bytes of objects published since the start.
+    pub(crate) published: AtomicU64,
     draining: AtomicBool,
     leaving: AtomicBool,
     /// Counts the connections that are there: each holds a receiver.
@@ -142,6 +146,10 @@ pub struct Readiness {
     pub recordings: usize,
     /// Bytes a second that live sessions log at most: what the room is divided by.
     pub bytes_per_second: u64,
+    /// Bytes of audio heard since the start: never less than the spool's `appended`.
+    pub received: u64,
+    /// Bytes of objects published since the start.
+    pub published: u64,
 }
 
 impl Recorder {
@@ -168,6 +176,8 @@ impl Recorder {
             publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
+            received: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             connections: watch::Sender::new(()),
@@ -200,6 +210,8 @@ impl Recorder {
         Readiness {
             refusal: self.admit().err(),
             usage: self.0.spool.usage(),
+            received: self.0.received.load(Ordering::Acquire),
+            published: self.0.published.load(Ordering::Acquire),
             sessions,
             recordings,
             bytes_per_second,

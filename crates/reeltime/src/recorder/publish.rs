@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reeltime_core::id::{RecordingId, TrackId};
@@ -97,6 +98,8 @@ impl Recorder {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             proof => proof?,
         };
+        let bytes = publication.objects.iter().map(|object| object.size).sum::<u64>();
+        self.inner().published.fetch_add(bytes, Ordering::Relaxed);
         let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
         let told: Vec<_> = tracks.iter().map(|track| track.log.id()).collect();

@@ -89,6 +89,15 @@ pub(crate) struct Shared {
     bytes: AtomicU64,
     free: AtomicU64,
     reserved: AtomicBool,
+    totals: Totals,
+}
+
+/// Bytes of payload since the start, in the order in which they pass.
+#[derive(Debug, Default)]
+struct Totals {
+    appended: AtomicU64,
+    written: AtomicU64,
+    synced: AtomicU64,
 }
 
 impl Shared {
@@ -171,12 +180,22 @@ pub struct Usage {
     pub budget: u64,
     /// Whether the reserve is set aside.
     pub reserved: bool,
+    /// Bytes of payload that were appended to logs since the start: never less than `written`.
+    pub appended: u64,
+    /// Bytes of payload written since the start: never less than `synced`.
+    pub written: u64,
+    /// Bytes of payload synced since the start.
+    pub synced: u64,
+    /// How long what is written and not synced has waited, at the worst of all tracks.
+    pub lag: Duration,
 }
 
 /// The logs of all tracks.
 pub struct Spool {
     shared: Arc<Shared>,
     shards: Vec<ShardHandle>,
+    /// Of each shard, in microseconds.
+    lags: Vec<Arc<AtomicU64>>,
     next: AtomicUsize,
 }
 
@@ -194,6 +213,7 @@ impl Spool {
             bytes: AtomicU64::new(0),
             free: AtomicU64::new(0),
             reserved: AtomicBool::new(false),
+            totals: Totals::default(),
             config,
         });
         // A start after a full disk: what the last process left of the reserve counts as free.
@@ -201,8 +221,10 @@ impl Spool {
         shared.set_reserve();
         shared.watch_space();
         let pool = SyncPool::start(&shared, 8)?;
-        let shards = (0..shared.config.shards.max(1)).map(|number| start_shard(&shared, &pool, number));
-        Ok(Self { shards: shards.collect::<io::Result<_>>()?, shared, next: AtomicUsize::new(0) })
+        let lags: Vec<_> = (0..shared.config.shards.max(1)).map(|_| Arc::default()).collect();
+        let shards =
+            lags.iter().enumerate().map(|(number, lag)| start_shard(&shared, &pool, number, Arc::clone(lag)));
+        Ok(Self { shards: shards.collect::<io::Result<_>>()?, lags, shared, next: AtomicUsize::new(0) })
     }
 
     /// A log for a new track. No file exists until the first append.
@@ -242,12 +264,19 @@ impl Spool {
 
     /// Figures as of now.
     pub fn usage(&self) -> Usage {
+        // The last first, so that what passes meanwhile does not turn the order around.
+        let totals = &self.shared.totals;
+        let lag = self.lags.iter().map(|lag| lag.load(Ordering::Relaxed));
         Usage {
             bytes: self.shared.bytes.load(Ordering::Relaxed),
             free: self.shared.free.load(Ordering::Relaxed),
             reserve: self.shared.config.reserve,
             budget: self.shared.config.budget,
             reserved: self.shared.reserved.load(Ordering::Relaxed),
+            synced: totals.synced.load(Ordering::Acquire),
+            written: totals.written.load(Ordering::Acquire),
+            appended: totals.appended.load(Ordering::Acquire),
+            lag: Duration::from_micros(lag.max().unwrap_or(0)),
         }
     }
 
@@ -307,10 +336,15 @@ impl std::fmt::Debug for Spool {
     }
 }
 
-fn start_shard(shared: &Arc<Shared>, pool: &SyncPool, number: usize) -> io::Result<ShardHandle> {
+fn start_shard(
+    shared: &Arc<Shared>,
+    pool: &SyncPool,
+    number: usize,
+    lag: Arc<AtomicU64>,
+) -> io::Result<ShardHandle> {
     let (sender, inbox) = std::sync::mpsc::channel();
     let handle = ShardHandle(sender);
-    let shard = Shard::new(Arc::clone(shared), inbox, handle.clone(), pool.clone());
+    let shard = Shard::new(Arc::clone(shared), inbox, handle.clone(), pool.clone(), lag);
     std::thread::Builder::new().name(format!("spool-writer-{number}")).spawn(move || shard.run())?;
     Ok(handle)
 }

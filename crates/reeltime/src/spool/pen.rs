@@ -67,8 +67,8 @@ impl Pen {
         self.encoder.footer(samples, at, reason, &mut out.log);
     }
 
-    /// The point that both files have reached.
-    pub(super) fn mark(&self, samples: u64) -> Mark {
-        Mark { offset: self.encoder.offset(), sound: self.sound.unwrap_or(0), samples }
+    /// How far both files reach.
+    pub(super) fn reached(&self) -> Mark {
+        Mark { offset: self.encoder.offset(), sound: self.sound.unwrap_or(0), ..Mark::default() }
     }
 }

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,8 @@ pub(super) struct Mark {
     pub(super) sound: u64,
     /// Samples per channel of the session before it.
     pub(super) samples: u64,
+    /// Bytes of payload that this process has appended before it.
+    pub(super) payload: u64,
 }
 
 /// Sends to a shard; never blocks.
@@ -100,6 +102,12 @@ struct Entry {
     synced: Mark,
     /// Where the file before this one stops to count, for the next header.
     before: Option<Continues>,
+    /// Bytes of payload that were taken to be written.
+    taken: u64,
+    /// Bytes of payload that were counted as written: what is written again counts once.
+    counted: u64,
+    /// Since when something written waits for its sync.
+    unsynced: Option<Instant>,
     dirty: bool,
     syncing: bool,
     failures: u32,
@@ -118,6 +126,7 @@ pub(super) struct Shard {
     inbox: Receiver<Message>,
     handle: ShardHandle,
     pool: SyncPool,
+    lag: Arc<AtomicU64>,
     entries: HashMap<TrackId, Entry>,
 }
 
@@ -127,8 +136,9 @@ impl Shard {
         inbox: Receiver<Message>,
         handle: ShardHandle,
         pool: SyncPool,
+        lag: Arc<AtomicU64>,
     ) -> Self {
-        Self { shared, inbox, handle, pool, entries: HashMap::new() }
+        Self { shared, inbox, handle, pool, lag, entries: HashMap::new() }
     }
 
     /// The thread's life.
@@ -181,9 +191,13 @@ impl Shard {
     fn sweep(&mut self, now: Instant) {
         self.shared.watch_space();
         let due = Due::Worth { interval: self.shared.config.flush_interval, sweeps: SWEEPS };
+        let mut lag = Duration::ZERO;
         for entry in self.entries.values_mut() {
             entry.flush(&self.shared, now, due);
+            lag =
+                lag.max(entry.unsynced.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)));
         }
+        self.lag.store(lag.as_micros() as u64, Ordering::Relaxed);
         self.sync_awaited();
     }
 
@@ -243,7 +257,9 @@ impl Shard {
             entry.flush(&self.shared, Instant::now(), Due::Now);
             return;
         }
+        self.shared.totals.synced.fetch_add(done.mark.payload - entry.synced.payload, Ordering::Relaxed);
         entry.synced = done.mark;
+        entry.unsynced = (entry.synced != entry.written).then(Instant::now);
         entry.failures = 0;
         entry.failed_syncs = 0;
         entry.remove_stale(&self.shared);
@@ -277,6 +293,9 @@ impl Entry {
             written: start,
             synced: start,
             before,
+            taken: 0,
+            counted: 0,
+            unsynced: None,
             dirty: false,
             syncing: false,
             failures: 0,
@@ -320,11 +339,13 @@ impl Entry {
             self.pending = self.log.take_block(&mut self.spare, due);
         }
         let Some(mark) = self.pending else { return };
+        shared.totals.appended.fetch_add(mark.payload.saturating_sub(self.taken), Ordering::Release);
+        self.taken = self.taken.max(mark.payload);
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
         match self.write(shared) {
-            Ok(()) => self.block_written(shared, mark),
+            Ok(()) => self.block_written(shared, mark, now),
             Err(error) if is_full(&error) => self.starve(shared, now),
             Err(error) => {
                 self.poison(shared, "write", &error);
@@ -376,8 +397,11 @@ impl Entry {
         file.write_at(&self.spare.log, self.written.offset)
     }
 
-    fn block_written(&mut self, shared: &Shared, mark: Mark) {
+    fn block_written(&mut self, shared: &Shared, mark: Mark, now: Instant) {
         shared.bytes.fetch_add(self.spare.len() as u64, Ordering::Relaxed);
+        shared.totals.written.fetch_add(mark.payload.saturating_sub(self.counted), Ordering::Relaxed);
+        self.counted = self.counted.max(mark.payload);
+        self.unsynced.get_or_insert(now);
         self.spare.clear();
         self.written = mark;
         self.pending = None;
@@ -457,14 +481,14 @@ impl Entry {
             // It has counted what is now a gap; the files know better.
             state.forget_survey();
         }
-        self.pending = Some(pen.mark(state.logged()));
         state.block.clear();
         state.pen = Some(pen);
+        self.pending = Some(state.mark());
         self.number = state.header.number;
         self.spare = block;
         self.file = None;
         self.sound = None;
-        self.written = Mark { samples: self.synced.samples, ..Mark::default() };
+        self.written = Mark { offset: 0, sound: 0, ..self.synced };
         self.synced = self.written;
         self.dirty = false;
         self.syncing = false;

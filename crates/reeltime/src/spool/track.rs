@@ -60,6 +60,8 @@ pub(super) struct State {
     ack_limit: u64,
     asked: bool,
     ended: bool,
+    /// Bytes of payload appended by this process.
+    payload: u64,
     /// Samples per channel behind what was taken to be written.
     taken: u64,
     /// How often the writer has left the block that waits.
@@ -115,6 +117,7 @@ impl TrackLog {
             ack_limit: if safe < samples { safe } else { u64::MAX },
             asked: false,
             ended: false,
+            payload: 0,
             taken: samples,
             beats: 0,
             survey,
@@ -179,7 +182,7 @@ impl TrackLog {
     pub(super) fn sound_written(&self) -> Option<u64> {
         let state = self.lock();
         let alone = state.ended && state.header.number == 0 && state.survey.is_some();
-        let written = state.pen.as_ref().map_or(0, |pen| pen.mark(0).sound);
+        let written = state.pen.as_ref().map_or(0, |pen| pen.reached().sound);
         (alone && written > 0).then_some(written)
     }
 
@@ -333,8 +336,7 @@ impl TrackLog {
         state.beats = 0;
         state.taken = state.samples;
         std::mem::swap(&mut state.block, spare);
-        let samples = state.logged();
-        let mark = state.pen.as_ref().map_or_else(Mark::default, |pen| pen.mark(samples));
+        let mark = state.mark();
         drop(state);
         self.room.notify_waiters();
         Some(mark)
@@ -388,6 +390,12 @@ impl State {
         self.dropped.map_or(self.samples, |(at, _)| at)
     }
 
+    /// How far everything appended reaches.
+    pub(super) fn mark(&self) -> Mark {
+        let (samples, payload) = (self.logged(), self.payload);
+        self.pen.as_ref().map_or_else(Mark::default, |pen| Mark { samples, payload, ..pen.reached() })
+    }
+
     /// Counts a sweep that leaves the block.
     fn is_due(&mut self, due: Due) -> bool {
         let Due::Worth { interval, sweeps } = due else { return true };
@@ -412,6 +420,7 @@ impl State {
         if let Some(pen) = self.pen.as_mut() {
             pen.packet(meta, payload, &mut self.block);
         }
+        self.payload += payload.len() as u64;
         self.samples = self.samples.max(meta.timestamp + samples);
         if let Some(survey) = self.survey.as_mut() {
             survey.packet(meta, samples);
