@@ -44,7 +44,8 @@ fn sound(samples: usize) -> Vec<i16> {
         let time = index as f64 / f64::from(RATE);
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let pitch = 140.0 + 40.0 * (TAU * 0.4 * time).sin();
-        let voice: f64 = (1..9).map(|part| (TAU * pitch * f64::from(part) * time).sin() / f64::from(part)).sum();
+        let voice: f64 =
+            (1..9).map(|part| (TAU * pitch * f64::from(part) * time).sin() / f64::from(part)).sum();
         let speaks = (TAU * 0.15 * time).sin().max(0.0) * (TAU * 3.1 * time).sin().abs();
         (voice * speaks * 6_000.0 + f64::from(noise >> 16) / 4_096.0) as i16
     };

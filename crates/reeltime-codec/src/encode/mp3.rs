@@ -11,8 +11,13 @@ use crate::lame::{Lame, Settings};
 /// Bits per second by default, of a channel.
 const BITRATE: u32 = 64_000;
 /// Samples of silence that LAME begins with, and the fewest that it ends with.
-const DELAY: u16 = 576;
+const LAMES_DELAY: u16 = 576;
 const LEAST_PADDING: u64 = 576;
+/// Samples of silence before the sound. With LAME's delay and the decoder's they are whole frames: ffmpeg does not
+/// leave out samples at both ends of one frame.
+const LEAD: u16 = 47;
+/// Samples at the beginning that are not the sound's.
+const DELAY: u16 = LEAD + LAMES_DELAY;
 /// Frames of the shortest file: ffmpeg does not know one for MP3 that has fewer.
 const LEAST_FRAMES: u64 = 3;
 
@@ -24,6 +29,7 @@ pub(super) struct Mp3 {
     samples: u64,
     bytes: u64,
     crc: u16,
+    begun: bool,
     finished: bool,
 }
 
@@ -60,6 +66,15 @@ impl Mp3 {
         if self.finished { self.bytes } else { (bits / 8) as u64 }
     }
 
+    /// Gives LAME the silence before the sound, once.
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let silence = [0; 2 * LEAD as usize];
+        self.lame.encode(&silence[..usize::from(LEAD) * usize::from(self.spec.channels)], out)
+    }
+
     fn note(&mut self, frames: &[u8]) {
         self.bytes += frames.len() as u64;
         self.crc = crc16(self.crc, frames);
@@ -89,6 +104,7 @@ impl Encoder for Mp3 {
 
     fn push(&mut self, samples: &[i16], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let begin = out.len();
+        self.begin(out)?;
         self.lame.encode(samples, out)?;
         self.samples += samples.len() as u64 / u64::from(self.spec.channels);
         self.note(&out[begin..]);
@@ -97,6 +113,7 @@ impl Encoder for Mp3 {
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let begin = out.len();
+        self.begin(out)?;
         let size = u64::from(self.rate.frame_samples());
         let more = LEAST_FRAMES.saturating_sub(lames_frames(self.samples, size).0) * size;
         self.lame.encode(&vec![0; more as usize * usize::from(self.spec.channels)], out)?;

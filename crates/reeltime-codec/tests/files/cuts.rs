@@ -22,7 +22,6 @@ fn held_back(container: Container) -> u64 {
 
 /// Cuts the file at many places; what is left is the beginning of the whole.
 fn cut(folder: &Folder, container: Container, made: &Made, bytes: &[u8], whole: &[i16], seed: u64) {
-    println!("seed {seed}");
     let mut chance = Chance::new(seed);
     for _ in 0..8 {
         let at = made.begins + chance.below(bytes.len() - made.begins);
@@ -36,13 +35,13 @@ fn cut(folder: &Folder, container: Container, made: &Made, bytes: &[u8], whole: 
         let heard = ffmpeg_of_cut(&path);
         assert!(
             heard.len() >= least,
-            "{container} cut at {at} of {}: {} samples, not {least}",
+            "seed {seed}: {container} cut at {at} of {}: {} samples, not {least}",
             bytes.len(),
             heard.len()
         );
         // The last frame may sound differently without the one behind it.
         let same = heard.len().min(whole.len()).saturating_sub(1_152 * factor);
-        assert!(heard[..same] == whole[..same], "{container} cut at {at} sounds differently");
+        assert!(heard[..same] == whole[..same], "seed {seed}: {container} cut at {at} sounds differently");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::sound::{clicks, melody, noise};
 /// Sounds that take every way through an encoder.
 fn sounds(rate: u32, channels: u8) -> Vec<Vec<i16>> {
     let many = usize::from(channels);
-    let mut edges = vec![i16::MIN, i16::MAX, i16::MIN, i16::MIN, 0, -1, 1, i16::MAX].repeat(1_024 * many);
+    let mut edges = [i16::MIN, i16::MAX, i16::MIN, i16::MIN, 0, -1, 1, i16::MAX].repeat(1_024 * many);
     edges.truncate(8_000 * many);
     vec![
         Vec::new(),

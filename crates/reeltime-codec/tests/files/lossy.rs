@@ -4,7 +4,9 @@ use reeltime_codec::rate_for;
 use reeltime_core::codec::Spec;
 use reeltime_core::media::Container::{self, Mp3, Mp4, Ogg, Webm};
 
-use crate::judges::{ffmpeg, ffmpeg_at, ffprobe, line, mediainfo, mpg123, opusdec, run, text};
+use std::path::Path;
+
+use crate::judges::{ffmpeg, ffmpeg_at, ffprobe, line, mediainfo, mpg123, opusdec, run, syom, text};
 use crate::make::{Folder, make, spec};
 use crate::sound::{channel, clicks, lag, level, loudest, melody};
 
@@ -20,6 +22,11 @@ fn played(container: Container, rate: u32, samples: usize) -> usize {
     samples * (played_rate(container, rate) / rate) as usize
 }
 
+/// Samples per channel that are played: ffmpeg, also of its own files, plays the last packet of MP4 to its end.
+fn heard(container: Container, path: &Path, channels: u8) -> usize {
+    if container == Mp4 { syom(path) } else { ffmpeg(path).len() / usize::from(channels) }
+}
+
 #[test]
 fn as_many_samples_come_out_as_went_in_for_any_number_of_them() {
     let folder = Folder::new();
@@ -28,9 +35,17 @@ fn as_many_samples_come_out_as_went_in_for_any_number_of_them() {
             for samples in [0, 1, 159, 960, 1_023, 1_025, 5_759, 16_001, 100_003] {
                 let sound = melody(rate, channels, samples);
                 let path = folder.file(container, &spec(rate, channels), &sound);
-                let heard = ffmpeg(&path).len() / usize::from(channels);
-                let expected = played(container, rate, samples);
-                assert_eq!(heard, expected, "{container}, {rate} Hz, {channels} channels");
+                let case = format!("{container}, {rate} Hz, {channels} channels, {samples} samples");
+                if container == Mp4 {
+                    let told = ffprobe(&path, "stream=duration_ts").replace("N/A", "0");
+                    assert_eq!(told, format!("duration_ts={samples}"), "{case}");
+                    let beyond = ffmpeg(&path).len() / usize::from(channels) - samples;
+                    assert!(beyond < 2 * 1_024, "{case}: {beyond} too many");
+                }
+                // Of nothing there is nothing to decode.
+                if container != Mp4 || samples > 0 {
+                    assert_eq!(heard(container, &path, channels), played(container, rate, samples), "{case}");
+                }
             }
         }
     }
@@ -106,7 +121,7 @@ fn opus_tools_agree_about_ogg() {
 fn mpg123_agrees_about_mp3() {
     let folder = Folder::new();
     for rate in [8_000, 16_000, 44_100, 48_000] {
-        for (channels, samples) in [(1, 1), (1, 575), (2, 20_001), (1, 576 * 9), (2, 1_152 * 5 - 1)] {
+        for (channels, samples) in [(1, 0), (1, 1), (1, 575), (2, 20_001), (1, 576 * 9), (2, 1_152 * 5 - 1)] {
             let sound = melody(rate, channels, samples);
             let path = folder.file(Mp3, &spec(rate, channels), &sound);
             let heard = mpg123(&path);
@@ -128,8 +143,9 @@ fn lengths_are_told_before_anything_is_decoded() {
         let seconds: f64 = said.trim_start_matches("duration=").parse().unwrap();
         // ffprobe counts Opus' delay in, and the silence at both ends of MP3.
         assert!((2.5..2.6).contains(&seconds), "{container}: {said}");
-        let told = mediainfo(&path, "General;%Duration%"); let told: f64 = told.parse().unwrap_or_else(|_| panic!("{container}: mediainfo says {told}"));
-        println!("{container} {said}");assert!((2_490.0..2_600.0).contains(&told), "{container}: mediainfo says {told} ms");
+        let told = mediainfo(&path, "General;%Duration%");
+        let told: f64 = told.parse().unwrap_or_else(|_| panic!("{container}: mediainfo says {told}"));
+        assert!((2_490.0..2_600.0).contains(&told), "{container}: mediainfo says {told} ms");
     }
 }
 
@@ -142,7 +158,7 @@ fn a_known_length_stands_in_the_head_from_the_beginning() {
         let path = folder.write("open", container, &made.bytes);
         let said = ffprobe(&path, "format=duration");
         let seconds: f64 = said.trim_start_matches("duration=").parse().unwrap();
-        assert!((2.4..2.6).contains(&seconds), "{container}: {said}");
+        assert!((2.5..2.65).contains(&seconds), "{container}: {said}");
     }
 }
 
@@ -155,7 +171,7 @@ fn mp3_frames_are_as_many_as_the_head_says() {
             ["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"];
         let packets: usize = line("ffprobe", &[&args[..], &[text(&path)]].concat()).parse().unwrap();
         let size = if rate < 32_000 { 576 } else { 1_152 };
-        assert_eq!(packets, (samples + 576 + 576).div_ceil(size).max(3));
+        assert_eq!(packets, (samples + 623 + 576).div_ceil(size).max(3));
     }
 }
 
@@ -169,9 +185,10 @@ fn seeking_lands_on_the_place() {
             ["-v", "warning", "-ss", "5.5", "-i", text(&path), "-ar", "16000", "-f", "s16le", "-"];
         let bytes = run("ffmpeg", &arguments);
         let heard: Vec<_> = bytes.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect();
-        // A decoder that begins in the middle is right after 80 ms; WebM's times are whole milliseconds.
-        let (lag, alike) = lag(&sound[88_000 + 2_000..], &heard[2_000..], 20);
-        let most = if container == Webm { 8 } else { 0 };
+        // A decoder that begins in the middle is right after 80 ms. In WebM, its own as well, ffmpeg plays 7 ms
+        // too many there.
+        let most = if container == Webm { 130 } else { 0 };
+        let (lag, alike) = lag(&sound[90_000..106_000], &heard[2_000..], 140);
         assert!(lag.abs() <= most && alike > 0.98, "{container}: {lag} samples late, alike {alike}");
     }
 }

@@ -1,6 +1,6 @@
 //! Files to judge.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use reeltime_codec::encoder;
 use reeltime_core::codec::{Spec, Tags};
@@ -74,9 +74,5 @@ impl Folder {
     pub(crate) fn file(&self, container: Container, spec: &Spec, samples: &[i16]) -> PathBuf {
         let name = format!("{}x{}-{}", spec.rate, spec.channels, samples.len());
         self.write(&name, container, &make(container, spec, samples).complete())
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
     }
 }

@@ -3,7 +3,7 @@
 use reeltime_core::codec::{Chapter, Tags};
 use reeltime_core::media::Container::{self, Flac, Mp3, Mp4, Ogg, Wav, Webm};
 
-use crate::judges::{ffmpeg, ffprobe, line, mediainfo, mpg123, run_silently, text};
+use crate::judges::{ffmpeg, ffprobe, line, mediainfo, mpg123, run_silently, syom, text};
 use crate::make::{Folder, make, spec, tagged};
 use crate::sound::melody;
 
@@ -29,7 +29,11 @@ fn every_kind_tells_title_artists_date_and_comment() {
             assert!(said.contains(word), "{container} does not tell {word}: {said}");
         }
         let factor = if matches!(container, Ogg | Webm) { 3 } else { 1 };
-        assert_eq!(ffmpeg(&path).len(), 40_001 * factor, "{container}: tags cost no sample");
+        if container == Mp4 {
+            assert_eq!(syom(&path), 40_001, "tags cost no sample");
+        } else {
+            assert_eq!(ffmpeg(&path).len(), 40_001 * factor, "{container}: tags cost no sample");
+        }
     }
 }
 
