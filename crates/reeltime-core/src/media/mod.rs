@@ -5,10 +5,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+mod container;
+pub mod flac;
 pub mod g711;
+pub mod mp3;
+pub mod mp4;
 pub mod ogg;
 pub mod opus;
+pub mod vorbis;
 pub mod wav;
+pub mod webm;
+
+pub use container::{Container, UnknownContainer};
 
 /// How a track's payload is coded. What arrives is logged as it is; nothing is ever transcoded on the way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,11 +1,12 @@
 //! Opus in Ogg (RFC 7845, RFC 3533), append-only: a file that is cut anywhere plays to the cut.
 //!
 //! Packets are stored as they were received; the first samples that a decoder gives are its encoder's delay, which a
-//! player leaves out ([`PRE_SKIP`]). Missing media is filled with packets that ask the decoder to conceal it, never by jumping the granule position (RFC 7845 §4.1).
+//! player leaves out ([`PRE_SKIP`], or what the encoder says of itself). Missing media is filled with packets that ask the decoder to conceal it, never by jumping the granule position (RFC 7845 §4.1).
 
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
-use super::opus;
+use super::{opus, vorbis};
+use crate::codec::Tags;
 
 /// Samples at the start that players leave out (RFC 7845 §4.2): the delay of libopus at its defaults, since a sender
 /// does not tell its own.
@@ -19,7 +20,8 @@ const DEFAULT_TOC: u8 = 0xF8;
 pub struct Muxer {
     pages: PacketWriter<'static, Vec<u8>>,
     serial: u32,
-    channels: u8,
+    opus_head: Vec<u8>,
+    comments: Vec<u8>,
     /// The newest packet and the samples up to its end: held back, since the last one must be marked as such.
     held: Option<(Vec<u8>, u64)>,
     samples: u64,
@@ -32,20 +34,23 @@ pub struct Muxer {
 impl Muxer {
     /// A stream of 1 or 2 channels. `serial` tells it from other streams in the same file; any number will do.
     pub fn new(channels: u8, serial: u32) -> Self {
+        Self::encoded(channels, serial, PRE_SKIP, opus::RATE, &Tags::default())
+    }
+
+    /// A stream of which more is known: the delay of its encoder, in samples at 48 kHz, and its tags, whose chapters
+    /// are counted at `rate`, the rate of what was encoded.
+    pub fn encoded(channels: u8, serial: u32, pre_skip: u16, rate: u32, tags: &Tags) -> Self {
         let toc = if channels > 1 { DEFAULT_TOC | 4 } else { DEFAULT_TOC };
         let pages = PacketWriter::new(Vec::new());
-        Self { pages, serial, channels, held: None, samples: 0, page_start: 0, toc, owed: 0 }
+        let opus_head = opus::head(channels, pre_skip, rate);
+        let comments = vorbis::comments(tags, rate);
+        Self { pages, serial, opus_head, comments, held: None, samples: 0, page_start: 0, toc, owed: 0 }
     }
 
     /// The two header pages: `OpusHead` and `OpusTags` (RFC 7845 §5).
     pub fn head(&mut self, out: &mut Vec<u8>) {
-        let mut head = b"OpusHead\x01".to_vec();
-        head.push(self.channels);
-        head.extend_from_slice(&PRE_SKIP.to_le_bytes());
-        head.extend_from_slice(&opus::RATE.to_le_bytes());
-        head.extend_from_slice(&[0, 0, 0]); // gain, channel mapping family
-        self.write(head, PacketWriteEndInfo::EndPage, 0);
-        self.write(b"OpusTags\x08\0\0\0reeltime\0\0\0\0".to_vec(), PacketWriteEndInfo::EndPage, 0);
+        self.write(self.opus_head.clone(), PacketWriteEndInfo::EndPage, 0);
+        self.write([b"OpusTags", self.comments.as_slice()].concat(), PacketWriteEndInfo::EndPage, 0);
         out.append(self.pages.inner_mut());
     }
 
@@ -77,10 +82,16 @@ impl Muxer {
             let filler = opus::shortest_filler(self.toc);
             self.push(filler.to_vec(), u64::from(opus::frame_samples(filler[0])));
         }
+        self.owed = 0;
+        self.finish_at(end, out);
+    }
+
+    /// Ends the stream after `end` samples per channel, pre-skip counted, which lie in its last packet: what that one
+    /// has beyond is not played.
+    pub fn finish_at(&mut self, end: u64, out: &mut Vec<u8>) {
         if let Some((packet, _)) = self.held.take() {
             self.write(packet, PacketWriteEndInfo::EndStream, end);
         }
-        self.owed = 0;
         out.append(self.pages.inner_mut());
     }
 

@@ -108,6 +108,17 @@ fn frame_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
+/// The identification header (RFC 7845 §5.1) of a stream of 1 or 2 channels: `pre_skip` in samples at 48 kHz, `rate`
+/// that of what was encoded.
+pub fn head(channels: u8, pre_skip: u16, rate: u32) -> Vec<u8> {
+    let mut head = b"OpusHead\x01".to_vec();
+    head.push(channels);
+    head.extend_from_slice(&pre_skip.to_le_bytes());
+    head.extend_from_slice(&rate.to_le_bytes());
+    head.extend_from_slice(&[0, 0, 0]); // gain, channel mapping family
+    head
+}
+
 /// The packet that stands for a missing one: the TOC alone, one frame of no bytes (RFC 7845 §4.1). A decoder
 /// conceals it. It lasts [`frame_samples`].
 pub const fn dtx_filler(toc: u8) -> [u8; 1] {

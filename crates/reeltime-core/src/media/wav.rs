@@ -3,13 +3,18 @@
 //!
 //! ```text
 //! RIFF|RF64  size  WAVE
-//!   ds64 28  riff u64, data u64, samples u64, 0 u32       RF64 only
+//!   ds64 28  riff u64, data u64, samples u64, 0 u32       RF64 only; `JUNK` where there is room for it
 //!   fmt  16  (18 for G.711, with an empty extension)
 //!   fact  4  samples per channel                          G.711 only
+//!   …                                                     tags and moments, where there are some
 //!   data size, then the audio, then a zero where its size is odd
 //! ```
 
+mod encoder;
+
 use super::{Codec, Format};
+
+pub use encoder::Wav;
 
 /// What the samples of a WAV file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,15 +101,23 @@ impl Head {
 
     /// The head's bytes: 44 for PCM below 4 GiB.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let format = self.format();
-        let Some(data) = self.data_len() else { return assemble(*b"RIFF", OPEN, None, &format, OPEN) };
-        let riff = 4 + format.len() as u64 + 8 + data + self.padding();
+        self.with(&[], false)
+    }
+
+    /// The head's bytes with whole chunks of others before the audio; with `room`, as many bytes whatever the sizes
+    /// are.
+    fn with(&self, extra: &[u8], room: bool) -> Vec<u8> {
+        let format = [&self.format(), extra].concat();
+        let room = if room { Room::Kept } else { Room::None };
+        let Some(data) = self.data_len() else { return assemble(*b"RIFF", OPEN, room, &format, OPEN) };
+        let kept = if room == Room::Kept { DS64_CHUNK } else { 0 };
+        let riff = 4 + kept + format.len() as u64 + 8 + data + self.padding();
         match (u32::try_from(riff), u32::try_from(data)) {
             // The largest value of all means "open", so it cannot be a size.
-            (Ok(riff), Ok(data)) if riff < OPEN => assemble(*b"RIFF", riff, None, &format, data),
+            (Ok(riff), Ok(data)) if riff < OPEN => assemble(*b"RIFF", riff, room, &format, data),
             _ => {
-                let sizes = [riff + DS64_CHUNK, data, self.samples.unwrap_or_default()];
-                assemble(*b"RF64", OPEN, Some(sizes), &format, OPEN)
+                let sizes = [riff - kept + DS64_CHUNK, data, self.samples.unwrap_or_default()];
+                assemble(*b"RF64", OPEN, Room::Sizes(sizes), &format, OPEN)
             }
         }
     }
@@ -135,15 +148,32 @@ impl Head {
 /// Bytes of the `ds64` chunk, its own head included.
 const DS64_CHUNK: u64 = 36;
 
-fn assemble(tag: [u8; 4], riff: u32, sizes: Option<[u64; 3]>, format: &[u8], data: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(94);
+/// What stands between `WAVE` and `fmt`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    None,
+    /// `JUNK`, which can become sizes.
+    Kept,
+    /// `ds64`: the sizes of the file, of the audio, and the samples.
+    Sizes([u64; 3]),
+}
+
+fn assemble(tag: [u8; 4], riff: u32, room: Room, format: &[u8], data: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(60 + format.len());
     out.extend_from_slice(&tag);
     out.extend_from_slice(&riff.to_le_bytes());
     out.extend_from_slice(b"WAVE");
-    if let Some(sizes) = sizes {
-        out.extend_from_slice(b"ds64\x1c\0\0\0");
-        sizes.iter().for_each(|size| out.extend_from_slice(&size.to_le_bytes()));
-        out.extend_from_slice(&[0; 4]);
+    match room {
+        Room::None => {}
+        Room::Kept => {
+            out.extend_from_slice(b"JUNK\x1c\0\0\0");
+            out.extend_from_slice(&[0; 28]);
+        }
+        Room::Sizes(sizes) => {
+            out.extend_from_slice(b"ds64\x1c\0\0\0");
+            sizes.iter().for_each(|size| out.extend_from_slice(&size.to_le_bytes()));
+            out.extend_from_slice(&[0; 4]);
+        }
     }
     out.extend_from_slice(format);
     out.extend_from_slice(b"data");

@@ -1,0 +1,68 @@
+//! The files that can be made.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind of file, with the codec that it holds here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// 16 bit linear PCM in RIFF, or RF64 past 4 GiB. Loses nothing.
+    Wav,
+    /// FLAC in its own framing (RFC 9639). Loses nothing.
+    Flac,
+    /// Opus in Ogg (RFC 7845).
+    Ogg,
+    /// MPEG layer III, with an ID3 tag and an information frame.
+    Mp3,
+    /// Opus in `WebM`.
+    Webm,
+    /// AAC-LC in MP4 (ISO 14496-12, -14).
+    Mp4,
+}
+
+impl Container {
+    /// Every one, in the order they are documented.
+    pub const ALL: [Self; 6] = [Self::Wav, Self::Flac, Self::Ogg, Self::Mp3, Self::Webm, Self::Mp4];
+
+    /// The name in the API, which is the file name's ending as well.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Flac => "flac",
+            Self::Ogg => "ogg",
+            Self::Mp3 => "mp3",
+            Self::Webm => "webm",
+            Self::Mp4 => "mp4",
+        }
+    }
+
+    /// The media type of the file.
+    pub const fn mime(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Flac => "audio/flac",
+            Self::Ogg => "audio/ogg",
+            Self::Mp3 => "audio/mpeg",
+            Self::Webm => "audio/webm",
+            Self::Mp4 => "audio/mp4",
+        }
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Container {
+    type Err = UnknownContainer;
+    fn from_str(s: &str) -> Result<Self, UnknownContainer> {
+        Self::ALL.into_iter().find(|container| container.name() == s).ok_or(UnknownContainer)
+    }
+}
+
+/// The name is not one of a file that can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown file format: use wav, flac, ogg, mp3, webm or mp4")]
+pub struct UnknownContainer;
