@@ -67,7 +67,9 @@ impl Lane {
             let heard: Vec<&[f32]> = self.ready.front(samples).collect();
             for route in &self.routes {
                 let into = &mut mix[route.to][begin..begin + samples];
-                into.iter_mut().zip(heard[route.from]).for_each(|(into, sample)| *into += sample * route.gain);
+                into.iter_mut()
+                    .zip(heard[route.from])
+                    .for_each(|(into, sample)| *into += sample * route.gain);
             }
         }
         self.ready.take(samples);

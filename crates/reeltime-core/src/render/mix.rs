@@ -53,7 +53,7 @@ pub enum Next {
     Packet(usize),
     /// A [step](Mixer::step).
     Step,
-    /// All that is known of open tracks is mixed: extend, pass or end them.
+    /// All that is known of open tracks is mixed: extend, pass or close them.
     Extend,
     /// Nothing: all is mixed.
     Done,
@@ -82,7 +82,8 @@ struct Mixed {
     place: Place,
     layout: Layout,
     start: Micros,
-    ended: bool,
+    /// Its layout is not extended any more.
+    closed: bool,
 }
 
 impl Mixer {
@@ -99,7 +100,9 @@ impl Mixer {
             let drift = track.drift.filter(|_| !alone);
             Place::new(track.format.rate, rate, drift, track.layout.start, origin)
         };
-        let heard = || tracks.iter().zip(&casting.routes).filter_map(|(track, routes)| routes.as_ref().map(|_| track));
+        let heard = || {
+            tracks.iter().zip(&casting.routes).filter_map(|(track, routes)| routes.as_ref().map(|_| track))
+        };
         let cuts = cuts(plan.pauses, heard().map(|track| (place(track), &track.layout)));
         let end = heard().map(|track| place(track).extent(&track.layout).end).max().unwrap_or(0);
         let range = wanted(plan.range, &cuts, end, plan.open);
@@ -165,15 +168,21 @@ impl Mixer {
         }
     }
 
-    /// A track has no more packets. When all open tracks have ended the mix is no longer open.
+    /// A track has no more packets: all have been pushed.
     pub fn end(&mut self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.ended = true;
-            track.lane.pcm.end();
+        if let Some(ended) = self.track(track) {
+            ended.lane.pcm.end();
+            self.close(track);
         }
-        if self.open && self.tracks.iter().flatten().all(|track| track.ended) {
+    }
+
+    /// An open track's layout is final; its packets are still to be pushed. When all are, the mix is no longer open.
+    pub fn close(&mut self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.closed = true;
+        }
+        if self.open && self.tracks.iter().flatten().all(|track| track.closed) {
             self.open = false;
-            self.measure();
         }
     }
 
@@ -233,7 +242,8 @@ impl Mixer {
     fn until(&self) -> u64 {
         let ahead = self.limiter.ahead() as u64;
         let end = self.range.end.saturating_add(ahead);
-        let open = self.tracks.iter().flatten().filter(|track| !track.ended).map(|track| track.lane.end).min();
+        let open =
+            self.tracks.iter().flatten().filter(|track| !track.closed).map(|track| track.lane.end).min();
         match open {
             Some(known) if self.open => known.min(end),
             Some(_) | None => end,
@@ -250,7 +260,9 @@ impl Mixer {
     /// Appends the first `new` samples of the mix: those that lie one look-ahead before the block.
     fn give(&self, new: usize, out: &mut Vec<i16>) {
         let begin = self.at as i64 - self.limiter.ahead() as i64;
-        let clamp = |at: i64| u64::try_from(at).unwrap_or(0).clamp(self.range.start, self.range.end.max(self.range.start));
+        let clamp = |at: i64| {
+            u64::try_from(at).unwrap_or(0).clamp(self.range.start, self.range.end.max(self.range.start))
+        };
         for kept in self.cuts.keep(clamp(begin)..clamp(begin + new as i64)) {
             let from = (kept.start as i64 - begin) as usize;
             interleave(&self.mix, from..from + (kept.end - kept.start) as usize, out);
@@ -260,7 +272,13 @@ impl Mixer {
 
 impl Mixed {
     /// Begins at sample `at` of the mix.
-    fn new(track: TrackInput, place: Place, routes: Vec<Route>, mono: bool, at: u64) -> Result<Self, MixError> {
+    fn new(
+        track: TrackInput,
+        place: Place,
+        routes: Vec<Route>,
+        mono: bool,
+        at: u64,
+    ) -> Result<Self, MixError> {
         let TrackInput { format, counting, layout, decoder, .. } = track;
         let mut pcm = TrackPcm::new(format, counting, &layout, decoder);
         let channels = if mono { 1 } else { pcm.channels() };
@@ -271,7 +289,7 @@ impl Mixed {
         let mut lane = Lane::new(pcm, stage, routes, mono);
         lane.at = place.place(0).max(at);
         lane.end = place.extent(&layout).end;
-        Ok(Self { lane, place, start: layout.start, layout, ended: false })
+        Ok(Self { lane, place, start: layout.start, layout, closed: false })
     }
 }
 
@@ -287,7 +305,8 @@ fn stage(place: &Place, channels: usize, at: u64) -> Result<(Stage, u64), MixErr
         let (converter, first) = ClockConverter::new(drift, channels, begin)?;
         (clock, begin) = (Some((converter, Planar::new(channels))), first);
     }
-    let stage = if rate.is_some() || clock.is_some() { Stage::Converted { clock, rate } } else { Stage::Direct };
+    let stage =
+        if rate.is_some() || clock.is_some() { Stage::Converted { clock, rate } } else { Stage::Direct };
     Ok((stage, begin))
 }
 
@@ -365,7 +384,12 @@ impl Casting {
     }
 
     fn first_start(&self, tracks: &[TrackInput]) -> Option<Micros> {
-        tracks.iter().zip(&self.routes).filter(|(_, routes)| routes.is_some()).map(|(track, _)| track.layout.start).min()
+        tracks
+            .iter()
+            .zip(&self.routes)
+            .filter(|(_, routes)| routes.is_some())
+            .map(|(track, _)| track.layout.start)
+            .min()
     }
 
     /// Gives each of the tracks in `order` its routes: from, to, gain before the track's own.

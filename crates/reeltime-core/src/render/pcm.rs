@@ -120,7 +120,7 @@ impl TrackPcm {
     pub fn read(&mut self, samples: u64, mut sink: impl FnMut(Run<'_>)) {
         let discard = self.discard.min(self.track.waiting());
         self.track.read(discard, &mut |_| {});
-        self.discard = 0;
+        self.discard -= discard;
         let read = samples.min(self.track.waiting());
         self.track.read(read, &mut sink);
         if read < samples {
@@ -176,8 +176,7 @@ fn holes(layout: &Layout) -> Vec<Hole> {
         end: pause.at.saturating_add(pause.samples),
         lost: false,
     };
-    let mut holes: Vec<_> =
-        layout.gaps.iter().map(gap).chain(layout.pauses.iter().map(pause)).collect();
+    let mut holes: Vec<_> = layout.gaps.iter().map(gap).chain(layout.pauses.iter().map(pause)).collect();
     holes.sort_by_key(|hole| hole.at);
     holes
 }

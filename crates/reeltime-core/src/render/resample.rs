@@ -203,7 +203,8 @@ impl ClockConverter {
         let inner = Async::new_sinc(ratio, 1.0, &parameters, STRETCH_UNIT, channels, FixedAsync::Input)
             .map_err(failed)?;
         let whole = at.saturating_sub(STRETCH_TAPS as u64) / lasts;
-        let delay = inner.output_delay() + (at - whole * lasts) as usize;
+        // A click shows that it answers one sample before the middle of its filter.
+        let delay = STRETCH_TAPS / 2 - 1 + (at - whole * lasts) as usize;
         Ok((Self(Unit { inner, input: STRETCH_UNIT, delay }), whole * period))
     }
 
