@@ -12,12 +12,11 @@ pub(super) struct Route {
     pub gain: f32,
 }
 
-/// Between the track's samples and the mix.
-pub(super) enum Stage {
-    /// Nothing: the track has the mix's rate.
-    Direct,
-    /// Converters, in this order, and what waits between them.
-    Converted { clock: Option<(ClockConverter, Planar)>, rate: Option<(RateConverter, Planar)> },
+/// Between the track's samples and the mix: in this order, each with what waits for it.
+#[derive(Default)]
+pub(super) struct Stages {
+    pub clock: Option<Box<(ClockConverter, Planar)>>,
+    pub rate: Option<Box<(RateConverter, Planar)>>,
 }
 
 /// One track in a mix.
@@ -28,16 +27,16 @@ pub(super) struct Lane {
     /// Where in the mix it ends.
     pub end: u64,
     pub routes: Vec<Route>,
-    stage: Stage,
+    stages: Stages,
     /// Of the mix's rate, and not mixed yet. Its channels: those of the track, or one that is their mean.
     ready: Planar,
 }
 
 impl Lane {
     /// `mono`: all its channels as one that is their mean.
-    pub(super) fn new(pcm: TrackPcm, stage: Stage, routes: Vec<Route>, mono: bool) -> Self {
+    pub(super) fn new(pcm: TrackPcm, stages: Stages, routes: Vec<Route>, mono: bool) -> Self {
         let channels = if mono { 1 } else { pcm.channels() };
-        Self { pcm, at: 0, end: 0, routes, stage, ready: Planar::new(channels) }
+        Self { pcm, at: 0, end: 0, routes, stages, ready: Planar::new(channels) }
     }
 
     /// How much of `from..to` of the mix it takes part in.
@@ -77,19 +76,14 @@ impl Lane {
 
     /// Samples held, for tests of what memory is bounded by.
     pub(super) fn held(&self) -> usize {
-        let between = match &self.stage {
-            Stage::Direct => 0,
-            Stage::Converted { clock, rate } => {
-                clock.as_ref().map_or(0, |(_, planar)| planar.held())
-                    + rate.as_ref().map_or(0, |(_, planar)| planar.held())
-            }
-        };
-        self.pcm.held() + self.ready.held() + between
+        let clock = self.stages.clock.as_ref().map_or(0, |clock| clock.1.held());
+        let rate = self.stages.rate.as_ref().map_or(0, |rate| rate.1.held());
+        self.pcm.held() + self.ready.held() + clock + rate
     }
 
     /// One channel at the mix's rate goes straight from the decoder into the mix.
     fn is_plain(&self) -> bool {
-        matches!(self.stage, Stage::Direct) && self.pcm.channels() == 1
+        self.stages.clock.is_none() && self.stages.rate.is_none() && self.pcm.channels() == 1
     }
 
     fn add_plain(&mut self, mix: &mut [Vec<f32>], mut begin: usize, samples: usize) {
@@ -108,10 +102,9 @@ impl Lane {
 
     /// Moves a unit on by one stage, the last that has one; whether there was one.
     fn convert(&mut self) -> Result<bool, MixError> {
-        let Stage::Converted { clock, rate } = &mut self.stage else {
-            return Ok(fill(&mut self.pcm, &mut self.ready, SPREAD));
-        };
-        if let Some((rate, waiting)) = rate {
+        let Stages { clock, rate } = &mut self.stages;
+        if let Some(rate) = rate {
+            let (rate, waiting) = &mut **rate;
             while waiting.len() < rate.input() {
                 let fed = match clock {
                     Some(clock) => correct(&mut self.pcm, clock, waiting)?,
@@ -140,7 +133,9 @@ fn fill(pcm: &mut TrackPcm, into: &mut Planar, samples: usize) -> bool {
     let channels = pcm.channels();
     pcm.read(samples, |run| match run {
         Run::Samples(samples) => into.interleaved(samples, channels),
-        Run::Silence(samples) => into.silence(samples as usize),
+        Run::Silence(samples) => {
+            into.silence(samples as usize);
+        }
     });
     samples > 0
 }

@@ -93,7 +93,7 @@ impl Limiter {
             self.needed.pop_front();
         }
         let held = u64::from(ONE - self.gain);
-        let step = (held * self.release >> 24) + 1;
+        let step = ((held * self.release) >> 24) + 1;
         let released = (u64::from(self.gain) + step).min(u64::from(ONE)) as u32;
         self.gain = self.needed.front().map_or(released, |&(_, needed)| released.min(needed));
         let oldest = self.recent.pop_front().unwrap_or(ONE);
@@ -104,7 +104,7 @@ impl Limiter {
 }
 
 fn in_range(samples: &[f32]) -> bool {
-    !samples.iter().fold(false, |over, &sample| over | (sample > MAX) | (sample < MIN))
+    samples.iter().fold(true, |fits, sample| fits & (MIN..=MAX).contains(sample))
 }
 
 /// To 16 bit, rounded half to even. What is out of range becomes the nearest that is in it.

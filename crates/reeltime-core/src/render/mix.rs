@@ -11,11 +11,11 @@
 //!
 //! ```text
 //! loop {
-//!     match mixer.next()? {
-//!         Next::Packet(track) => push the log's next packet of that track, or end it
-//!         Next::Step          => step
-//!         Next::Extend        => of a live one: wait, then extend
-//!         Next::Done          => break
+//!     match mixer.needs()? {
+//!         Need::Packet(track) => push the log's next packet of that track, or end it
+//!         Need::Step          => step
+//!         Need::Extend        => of a live one: wait, then extend
+//!         Need::Done          => break
 //!     }
 //! }
 //! ```
@@ -28,13 +28,13 @@
 
 use std::ops::Range;
 
-use super::lane::{Lane, Route, Stage};
+use super::casting::Casting;
+use super::lane::{Lane, Route, Stages};
 use super::limiter::{self, Limiter};
 use super::pcm::TrackPcm;
 use super::place::{Cuts, Place, all_paused};
-use super::plan::{Arrangement, MixError, Pauses, Plan, TrackInput};
+use super::plan::{MixError, Pauses, Plan, TrackInput};
 use super::resample::{ClockConverter, Planar, RateConverter};
-use super::sides::seats;
 use crate::codec::{EncodeError, Encoder, Spec};
 use crate::log::PacketMeta;
 use crate::media::Format;
@@ -43,12 +43,10 @@ use crate::timeline::Layout;
 
 /// What one step mixes.
 const BLOCK: Micros = Micros::from_millis(100);
-/// The largest gain of a track: 40 dB.
-const MOST_GAIN: f32 = 100.0;
 
 /// What a mixer needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Need {
     /// The next packet of the track with this number in the list that the mixer was given, or its end.
     Packet(usize),
     /// A [step](Mixer::step).
@@ -144,21 +142,21 @@ impl Mixer {
     ///
     /// # Errors
     /// [`MixError::Resample`].
-    pub fn next(&mut self) -> Result<Next, MixError> {
+    pub fn needs(&mut self) -> Result<Need, MixError> {
         let until = self.until();
         if self.at >= until {
-            return Ok(if self.open { Next::Extend } else { Next::Done });
+            return Ok(if self.open { Need::Extend } else { Need::Done });
         }
         let to = until.min(self.at + self.block);
         for (number, track) in self.tracks.iter_mut().enumerate() {
             if let Some(track) = track {
                 let share = track.lane.share(self.at, to);
                 if share > 0 && !track.lane.is_ready(share)? {
-                    return Ok(Next::Packet(number));
+                    return Ok(Need::Packet(number));
                 }
             }
         }
-        Ok(Next::Step)
+        Ok(Need::Step)
     }
 
     /// The next packet of a track's log, from its first on.
@@ -208,7 +206,7 @@ impl Mixer {
         self.measure();
     }
 
-    /// Mixes a block and appends what of it is wanted, interleaved. Call it when [`Self::next`] says so.
+    /// Mixes a block and appends what of it is wanted, interleaved. Call it when [`Self::needs`] says so.
     pub fn step(&mut self, out: &mut Vec<i16>) {
         let to = self.until().min(self.at + self.block);
         let new = to.saturating_sub(self.at) as usize;
@@ -284,9 +282,9 @@ impl Mixed {
         let channels = if mono { 1 } else { pcm.channels() };
         // What of the track lies before the mix, or before what is wanted of it.
         let before = (at as i64).saturating_sub(place.at).max(0) as u64;
-        let (stage, begin) = stage(&place, channels, before)?;
+        let (stages, begin) = stages(&place, channels, before)?;
         pcm.seek(begin);
-        let mut lane = Lane::new(pcm, stage, routes, mono);
+        let mut lane = Lane::new(pcm, stages, routes, mono);
         lane.at = place.place(0).max(at);
         lane.end = place.extent(&layout).end;
         Ok(Self { lane, place, start: layout.start, layout, closed: false })
@@ -295,19 +293,17 @@ impl Mixed {
 
 /// The converters that a track needs, and the sample of the track that they have to be fed from so that what they
 /// give first is sample `at` from the track's beginning on.
-fn stage(place: &Place, channels: usize, at: u64) -> Result<(Stage, u64), MixError> {
-    let (mut begin, mut rate, mut clock) = (at, None, None);
+fn stages(place: &Place, channels: usize, at: u64) -> Result<(Stages, u64), MixError> {
+    let (mut stages, mut begin) = (Stages::default(), at);
     if place.from != place.to {
-        let (converter, first) = RateConverter::new(place.from, place.to, channels, begin)?;
-        (rate, begin) = (Some((converter, Planar::new(channels))), first);
+        let (rate, first) = RateConverter::new(place.from, place.to, channels, begin)?;
+        (stages.rate, begin) = (Some(Box::new((rate, Planar::new(channels)))), first);
     }
     if let Some(drift) = place.drift {
-        let (converter, first) = ClockConverter::new(drift, channels, begin)?;
-        (clock, begin) = (Some((converter, Planar::new(channels))), first);
+        let (clock, first) = ClockConverter::new(drift, channels, begin)?;
+        (stages.clock, begin) = (Some(Box::new((clock, Planar::new(channels)))), first);
     }
-    let stage =
-        if rate.is_some() || clock.is_some() { Stage::Converted { clock, rate } } else { Stage::Direct };
-    Ok((stage, begin))
+    Ok((stages, begin))
 }
 
 fn cuts<'a>(pauses: Pauses, tracks: impl Iterator<Item = (Place, &'a Layout)> + Clone) -> Cuts {
@@ -343,133 +339,6 @@ fn interleave(channels: &[Vec<f32>], range: Range<usize>, out: &mut Vec<i16>) {
         let into = out[begin..].iter_mut().skip(index).step_by(channels.len());
         into.zip(&channel[range.clone()]).for_each(|(into, &sample)| *into = limiter::to_i16(sample));
     }
-}
-
-/// Who is heard, and where.
-struct Casting {
-    /// By track; `None` where it is not heard.
-    routes: Vec<Option<Vec<Route>>>,
-    channels: usize,
-    /// Each track's channels are heard as one.
-    mono: bool,
-}
-
-impl Casting {
-    fn new(arrangement: &Arrangement, tracks: &[TrackInput]) -> Result<Self, MixError> {
-        check(tracks)?;
-        let mut order: Vec<usize> = (0..tracks.len()).collect();
-        order.sort_by_key(|&number| (tracks[number].layout.start, number));
-        let mut casting = Self { routes: vec![None; tracks.len()], channels: 1, mono: true };
-        match arrangement {
-            Arrangement::Mix => casting.each(tracks, &order, |_| vec![(0, 0, 1.0)]),
-            Arrangement::Stereo(sides) => match tracks {
-                [track] if track.decoder.channels() == 2 => casting.as_received(tracks, &order),
-                _ => casting.seated(tracks, &order, sides),
-            },
-            Arrangement::Participant(name) => {
-                order.retain(|&number| tracks[number].participant == *name);
-                casting.as_received(tracks, &order);
-            }
-            Arrangement::Tracks => casting.side_by_side(tracks, &order),
-        }
-        match (casting.heard(), arrangement) {
-            (0, Arrangement::Participant(name)) => Err(unknown(name, tracks)),
-            _ if casting.channels > usize::from(u8::MAX) => Err(MixError::Channels(casting.channels)),
-            _ => Ok(casting),
-        }
-    }
-
-    fn heard(&self) -> usize {
-        self.routes.iter().flatten().count()
-    }
-
-    fn first_start(&self, tracks: &[TrackInput]) -> Option<Micros> {
-        tracks
-            .iter()
-            .zip(&self.routes)
-            .filter(|(_, routes)| routes.is_some())
-            .map(|(track, _)| track.layout.start)
-            .min()
-    }
-
-    /// Gives each of the tracks in `order` its routes: from, to, gain before the track's own.
-    fn each(
-        &mut self,
-        tracks: &[TrackInput],
-        order: &[usize],
-        mut routes: impl FnMut(&TrackInput) -> Vec<(usize, usize, f32)>,
-    ) {
-        for &number in order {
-            let track = &tracks[number];
-            let route = |(from, to, gain)| Route { from, to, gain: gain * track.gain };
-            let routes = routes(track).into_iter().map(route).filter(|route| route.gain != 0.0);
-            self.routes[number] = Some(routes.collect());
-        }
-    }
-
-    fn seated(&mut self, tracks: &[TrackInput], order: &[usize], sides: &super::plan::Sides) {
-        let mut parties: Vec<&str> = Vec::new();
-        for &number in order {
-            if !parties.contains(&&*tracks[number].participant) {
-                parties.push(&tracks[number].participant);
-            }
-        }
-        let seats = seats(&parties, sides);
-        self.channels = 2;
-        self.each(tracks, order, |track| {
-            let seat = parties.iter().position(|&party| party == track.participant);
-            let (left, right) = seat.map_or((1.0, 0.0), |seat| seats[seat]);
-            vec![(0, 0, left), (0, 1, right)]
-        });
-    }
-
-    /// Channel to channel; a track of one channel among tracks of several is heard on all.
-    fn as_received(&mut self, tracks: &[TrackInput], order: &[usize]) {
-        self.channels = order.iter().map(|&number| channels(&tracks[number])).max().unwrap_or(1);
-        self.mono = false;
-        let all = self.channels;
-        self.each(tracks, order, |track| match channels(track) {
-            1 => (0..all).map(|to| (0, to, 1.0)).collect(),
-            several => (0..several).map(|channel| (channel, channel, 1.0)).collect(),
-        });
-    }
-
-    fn side_by_side(&mut self, tracks: &[TrackInput], order: &[usize]) {
-        self.mono = false;
-        let mut next = 0;
-        self.each(tracks, order, |track| {
-            let begin = next;
-            next += channels(track);
-            (0..channels(track)).map(|channel| (channel, begin + channel, 1.0)).collect()
-        });
-        self.channels = next;
-    }
-}
-
-fn channels(track: &TrackInput) -> usize {
-    usize::from(track.decoder.channels().max(1))
-}
-
-fn check(tracks: &[TrackInput]) -> Result<(), MixError> {
-    if tracks.is_empty() {
-        return Err(MixError::NoTracks);
-    }
-    for track in tracks {
-        if !(0.0..=MOST_GAIN).contains(&track.gain) {
-            return Err(MixError::Gain(track.gain));
-        }
-        if track.decoder.rate() != track.format.rate {
-            return Err(MixError::Decoder { decoder: track.decoder.rate(), track: track.format.rate });
-        }
-    }
-    Ok(())
-}
-
-fn unknown(asked: &str, tracks: &[TrackInput]) -> MixError {
-    let mut known: Vec<_> = tracks.iter().map(|track| track.participant.clone()).collect();
-    known.sort();
-    known.dedup();
-    MixError::Participant { asked: asked.to_owned(), known }
 }
 
 /// A mixer and the encoder that its samples go to.
@@ -520,16 +389,16 @@ impl MixRenderer {
             self.encoder.start(out);
             self.stage = Writing::Samples;
         }
-        match self.mixer.next()? {
-            Next::Step => {
+        match self.mixer.needs()? {
+            Need::Step => {
                 self.mixer.step(&mut self.samples);
                 self.encode(out)?;
             }
-            Next::Done if self.stage == Writing::Samples => {
+            Need::Done if self.stage == Writing::Samples => {
                 self.stage = Writing::Done;
                 self.encoder.finish(out)?;
             }
-            Next::Packet(_) | Next::Extend | Next::Done => {}
+            Need::Packet(_) | Need::Extend | Need::Done => {}
         }
         Ok(self.stage != Writing::Done)
     }

@@ -7,6 +7,7 @@
 //! | [`Mixer`], [`MixRenderer`] | one or many tracks in an [`Arrangement`]: at one rate, on one clock, never clipping |
 //! | [`LoudnessMeter`], [`DriftMeter`] | what a mixer is told of a track beforehand: its gain, and its clock's drift |
 
+mod casting;
 mod drift;
 mod lane;
 mod limiter;
@@ -21,7 +22,7 @@ mod track;
 
 pub use drift::{Drift, DriftMeter};
 pub use loudness::LoudnessMeter;
-pub use mix::{MixRenderer, Mixer, Next};
+pub use mix::{MixRenderer, Mixer, Need};
 pub use pcm::{Run, TrackPcm};
 pub use plan::{Arrangement, MixError, Pauses, Plan, Sides, TrackInput};
 pub use track::{Gaps, Output, RenderError, Samples, Sizes, TrackRenderer, scale};

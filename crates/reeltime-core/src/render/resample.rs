@@ -61,9 +61,11 @@ impl Planar {
         }
     }
 
-    pub(super) fn silence(&mut self, samples: usize) {
+    /// Appends silence to each channel.
+    pub(super) fn silence(&mut self, samples: usize) -> &mut [Vec<f32>] {
         let end = self.end() + samples;
         self.channels.iter_mut().for_each(|channel| channel.resize(end, 0.0));
+        &mut self.channels
     }
 
     /// Room for `samples` more of each channel, to be filled in.
@@ -98,31 +100,40 @@ fn mean(frame: &[i16]) -> f32 {
     frame.iter().map(|&sample| f32::from(sample)).sum::<f32>() / frame.len() as f32
 }
 
-/// A converter, the samples it takes at once, and what of its output is still to be left out.
+/// A converter with its state.
 struct Unit<R> {
     inner: R,
+    /// Samples that it takes at once.
     input: usize,
+    /// What of its output is still to be left out.
     delay: usize,
+    /// The unit before was silent, so nothing of it rings.
+    quiet: bool,
 }
 
 impl<R: Resampler<f32>> Unit<R> {
+    const fn new(inner: R, input: usize, delay: usize) -> Self {
+        Self { inner, input, delay, quiet: true }
+    }
+
+    /// Takes a unit and appends what it gives. Nothing is computed for silence after silence.
     fn process(&mut self, from: &mut Planar, to: &mut Planar) -> Result<(), MixError> {
-        let (output, end) = (self.inner.output_frames_next(), to.end());
-        let channels = from.channels.len();
-        let place = Indexing::new().input_offset(from.head).output_offset(end);
+        let silent = from.is_silent();
+        let idle = std::mem::replace(&mut self.quiet, silent) && silent;
+        let (channels, output, end) = (from.channels.len(), self.inner.output_frames_next(), to.end());
+        let mut place = Indexing::new().input_offset(from.head).output_offset(end);
+        if idle {
+            place = place.active_channels_mask(vec![false; channels]);
+        }
         let input = SequentialSliceOfVecs::new(&from.channels, channels, from.end()).map_err(failed)?;
-        let grown = to.grow(output);
+        let grown = if idle { to.silence(output) } else { to.grow(output) };
         let mut room = SequentialSliceOfVecs::new_mut(grown, channels, end + output).map_err(failed)?;
         self.inner.process_into_buffer(&input, &mut room, Some(&place)).map_err(failed)?;
         from.take(self.input);
-        self.leave_out(to);
-        Ok(())
-    }
-
-    fn leave_out(&mut self, to: &mut Planar) {
         let delay = self.delay.min(to.len());
         to.take(delay);
         self.delay -= delay;
+        Ok(())
     }
 }
 
@@ -131,12 +142,7 @@ fn failed(error: impl std::fmt::Display) -> MixError {
 }
 
 /// From one rate to another.
-pub(super) struct RateConverter {
-    unit: Unit<Fft<f32>>,
-    output: usize,
-    /// What was taken last was silent, so nothing of it rings.
-    quiet: bool,
-}
+pub(super) struct RateConverter(Unit<Fft<f32>>);
 
 impl RateConverter {
     /// Begins so that the first sample given is sample `at` of the output; and the sample of the input that it
@@ -160,23 +166,16 @@ impl RateConverter {
         // The unit before rings into the first one.
         let first = (delayed / output as u64).saturating_sub(1);
         let delay = (delayed - first * output as u64) as usize;
-        Ok((Self { unit: Unit { inner, input, delay }, output, quiet: true }, first * input as u64))
+        Ok((Self(Unit::new(inner, input, delay)), first * input as u64))
     }
 
     /// Samples that it takes at once.
     pub(super) const fn input(&self) -> usize {
-        self.unit.input
+        self.0.input
     }
 
     pub(super) fn process(&mut self, from: &mut Planar, to: &mut Planar) -> Result<(), MixError> {
-        let silent = from.is_silent();
-        if std::mem::replace(&mut self.quiet, silent) && silent {
-            from.take(self.unit.input);
-            to.silence(self.output);
-            self.unit.leave_out(to);
-            return Ok(());
-        }
-        self.unit.process(from, to)
+        self.0.process(from, to)
     }
 }
 
@@ -205,7 +204,7 @@ impl ClockConverter {
         let whole = at.saturating_sub(STRETCH_TAPS as u64) / lasts;
         // A click shows that it answers one sample before the middle of its filter.
         let delay = STRETCH_TAPS / 2 - 1 + (at - whole * lasts) as usize;
-        Ok((Self(Unit { inner, input: STRETCH_UNIT, delay }), whole * period))
+        Ok((Self(Unit::new(inner, STRETCH_UNIT, delay)), whole * period))
     }
 
     /// Samples that it takes at once.

@@ -1,6 +1,6 @@
 //! A call that goes on while it is mixed.
 
-use reeltime_core::render::{Arrangement, Mixer, Next, Plan, Sides};
+use reeltime_core::render::{Arrangement, Mixer, Need, Plan, Sides};
 use reeltime_core::time::Micros;
 
 use crate::voices::{Item, Pcm, Voice, channel, coded, mix, plan};
@@ -45,8 +45,8 @@ impl<'a> Live<'a> {
     /// Mixes what can be; how many samples there are then.
     fn run(&mut self) -> usize {
         loop {
-            match self.mixer.next().unwrap() {
-                Next::Packet(track) => {
+            match self.mixer.needs().unwrap() {
+                Need::Packet(track) => {
                     if self.pushed[track] == self.voices[track].items.len() {
                         self.mixer.end(track);
                         continue;
@@ -59,8 +59,8 @@ impl<'a> Live<'a> {
                     }
                     self.pushed[track] += 1;
                 }
-                Next::Step => self.mixer.step(&mut self.out),
-                Next::Extend | Next::Done => return self.out.len(),
+                Need::Step => self.mixer.step(&mut self.out),
+                Need::Extend | Need::Done => return self.out.len(),
             }
         }
     }
@@ -91,7 +91,7 @@ fn what_is_mixed_while_it_grows_is_what_is_mixed_at_the_end() {
         live.mixer.close(0);
         live.run();
         assert!(grown.is_sorted() && grown[3] > 5_000, "it grows: {grown:?}");
-        assert_eq!(live.mixer.next().unwrap(), Next::Done);
+        assert_eq!(live.mixer.needs().unwrap(), Need::Done);
         assert!(live.out == mix(&asked, &voices), "at {rate}");
     }
 }

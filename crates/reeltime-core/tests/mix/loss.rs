@@ -32,6 +32,12 @@ fn first(payload: &[u8]) -> i16 {
     i16::from_le_bytes([payload[0], payload[1]])
 }
 
+impl Witness {
+    fn note(&self, asked: Asked) {
+        self.asked.lock().unwrap().push(asked);
+    }
+}
+
 impl Decoder for Witness {
     fn rate(&self) -> u32 {
         self.pcm.rate()
@@ -40,7 +46,7 @@ impl Decoder for Witness {
         self.pcm.channels()
     }
     fn packet(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<u64, DecodeError> {
-        self.asked.lock().unwrap().push(Asked::Packet(first(payload)));
+        self.note(Asked::Packet(first(payload)));
         if first(payload) == i16::MAX {
             out.push(1);
             return Err(DecodeError("not a packet".into()));
@@ -48,11 +54,11 @@ impl Decoder for Witness {
         self.pcm.packet(payload, out)
     }
     fn conceal(&mut self, samples: u64, next: Option<&[u8]>, out: &mut Vec<i16>) {
-        self.asked.lock().unwrap().push(Asked::Conceal(samples, next.map(first)));
+        self.note(Asked::Conceal(samples, next.map(first)));
         self.pcm.conceal(samples, next, out);
     }
     fn reset(&mut self) {
-        self.asked.lock().unwrap().push(Asked::Reset);
+        self.note(Asked::Reset);
     }
 }
 

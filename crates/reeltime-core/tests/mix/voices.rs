@@ -3,7 +3,7 @@
 use reeltime_core::codec::{DecodeError, Decoder, EncodeError, Encoder};
 use reeltime_core::log::{Counting, Event, PacketMeta};
 use reeltime_core::media::{Codec, Format};
-use reeltime_core::render::{Arrangement, Drift, MixError, Mixer, Next, Plan, TrackInput};
+use reeltime_core::render::{Arrangement, Drift, MixError, Mixer, Need, Plan, TrackInput};
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Layout, Survey};
 
@@ -213,8 +213,8 @@ pub(crate) fn mix_by(plan: &Plan, voices: &[Voice], batch: usize, mut look: impl
 pub(crate) fn drive(mixer: &mut Mixer, voices: &[Voice], batch: usize, mut step: impl FnMut(&mut Mixer)) {
     let mut items: Vec<_> = voices.iter().map(|voice| voice.items.iter()).collect();
     loop {
-        match mixer.next().unwrap() {
-            Next::Packet(track) => {
+        match mixer.needs().unwrap() {
+            Need::Packet(track) => {
                 for _ in 0..batch {
                     match items[track].next() {
                         Some(Item::Packet(meta, from, samples)) => {
@@ -225,9 +225,9 @@ pub(crate) fn drive(mixer: &mut Mixer, voices: &[Voice], batch: usize, mut step:
                     }
                 }
             }
-            Next::Step => step(mixer),
-            Next::Extend => panic!("all is known"),
-            Next::Done => return,
+            Need::Step => step(mixer),
+            Need::Extend => panic!("all is known"),
+            Need::Done => return,
         }
     }
 }
