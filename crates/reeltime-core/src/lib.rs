@@ -11,7 +11,9 @@
 //! | [`session`] | one ingest connection's life as a state machine |
 //! | [`log`] | the on-disk format of a track's log, and its recovery as a pure function |
 //! | [`timeline`] | where each packet belongs: order, duplicates, gaps, pauses |
-//! | [`render`] | placed frames to the bytes of a file |
+//! | [`codec`] | what decoders and encoders are asked |
+//! | [`render`] | placed frames to the bytes of a file: one track as received, or many mixed |
+//! | [`peaks`] | what a waveform is drawn from |
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
 
@@ -21,6 +23,7 @@ pub mod keys;
 pub mod log;
 pub mod manifest;
 pub mod media;
+pub mod peaks;
 pub mod range;
 pub mod render;
 pub mod session;
