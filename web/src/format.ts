@@ -60,7 +60,10 @@ const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** A call's name; one that nobody named is called by its time. */
 export function callName(recording: { call_id: string; created_at: string }): string {
-  return UUID.test(recording.call_id) ? `Recording of ${moment(recording.created_at)}` : recording.call_id;
+  if (!UUID.test(recording.call_id)) return recording.call_id;
+  const time = new Date(recording.created_at);
+  const year = time.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return time.toLocaleString("en", { day: "numeric", month: "long", year, hour: "numeric", minute: "2-digit" });
 }
 
 const REASONS: Record<string, string> = {

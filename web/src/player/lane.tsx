@@ -31,7 +31,7 @@ export function Lane({ recording, track, number, length, heard, solo, muted, onS
     <div class={`lane ${heard ? "" : "unheard"}`} role="group" aria-label={name}>
       <div class="lane-head">
         <span class="lane-name" title={name}>{name}</span>
-        <span class="lane-codec">{`${track.codec} ${track.rate / 1000} kHz`}</span>
+        <span class="lane-codec">{`${track.codec} · ${track.rate / 1000} kHz`}</span>
         <span class="lane-switches">
           <button type="button" class="switch" aria-pressed={muted} aria-label={`Mute ${name}`} title="Mute" onClick={onMute}>M</button>
           <button
@@ -97,9 +97,17 @@ function Wave({ recording, track, length, onReady }: WaveProps) {
   useEffect(() => {
     if (!box.current) return undefined;
     const wave = waveform(box.current);
-    const outlines = new OutlineReader(recording, track, (outline) => wave.setOptions(drawn(outline)));
+    let at = 0;
+    const show = (seconds: number) => {
+      at = seconds;
+      wave.setTime(Math.max(0, seconds - track.start_seconds));
+    };
+    const outlines = new OutlineReader(recording, track, (outline) => {
+      // A newer outline overtakes this one, or the lane is gone: nothing to say.
+      draw(wave, outline).then(() => show(at), () => undefined);
+    });
     reader.current = outlines;
-    const forget = onReady((seconds) => wave.setTime(Math.max(0, seconds - track.start_seconds)));
+    const forget = onReady(show);
     const unwatch = watchTheme(() => wave.setOptions(colours()));
     return () => {
       forget();
@@ -116,7 +124,7 @@ function Wave({ recording, track, length, onReady }: WaveProps) {
 }
 
 function waveform(container: HTMLElement): WaveSurfer {
-  const wave = WaveSurfer.create({
+  return WaveSurfer.create({
     container,
     height: HEIGHT,
     barWidth: 2,
@@ -132,12 +140,11 @@ function waveform(container: HTMLElement): WaveSurfer {
     cspNonce: document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content,
     ...colours(),
   });
-  return wave;
 }
 
-function drawn({ peaks, seconds }: Outline) {
+function draw(wave: WaveSurfer, { peaks, seconds }: Outline): Promise<void> {
   // Speech lives far below full scale: the root lifts it, and keeps the order of loud and soft.
-  return { peaks: [peaks.map((peak) => Math.min(1, peak) ** 0.6)], duration: seconds };
+  return wave.load("", [peaks.map((peak) => Math.min(1, peak) ** 0.6)], seconds);
 }
 
 function colours() {

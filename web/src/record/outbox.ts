@@ -52,9 +52,11 @@ export class Outbox {
     const first = this.items.findIndex((item) => !isDone(item, position));
     this.next = first < 0 ? this.items.length : first;
     const item = this.items[this.next];
-    if (item && "audio" in item && item.at < position) {
-      this.items.splice(this.next, 1, { at: position, audio: item.audio.subarray(position - item.at) });
-    }
+    if (!item || !("audio" in item) || item.at >= position) return;
+    // What lies before it stays: another crash may ask for it.
+    const [before, after] = [item.audio.subarray(0, position - item.at), item.audio.subarray(position - item.at)];
+    this.items.splice(this.next, 1, { at: item.at, audio: before }, { at: position, audio: after });
+    this.next += 1;
   }
 
   /** The next message to send, or nothing. */

@@ -47,7 +47,8 @@ async fn no_route(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if page::is_asked_for(&method, uri.path(), &headers) {
         return page::index();
     }
-    let problem = Problem::new(StatusCode::NOT_FOUND, format!("There is nothing at {}; see /api/docs", uri.path()));
+    let problem =
+        Problem::new(StatusCode::NOT_FOUND, format!("There is nothing at {}; see /api/docs", uri.path()));
     problem.into_response()
 }
 

@@ -13,7 +13,8 @@ use super::failure::Failure;
 use crate::catalogue::{Call, CatalogueError, Filter, Listing, Object, ObjectState, Page, Recording};
 
 /// The participants' names, as a JSON array.
-const NAMES: &str = "(SELECT json_group_array(DISTINCT value ->> 'participant' ORDER BY value ->> 'participant')
+const NAMES: &str =
+    "(SELECT json_group_array(DISTINCT value ->> 'participant' ORDER BY value ->> 'participant')
     FROM json_each(manifest, '$.tracks')) AS names";
 
 pub(super) async fn recording(
