@@ -10,12 +10,18 @@ from harness.browser import PHONE, SHOTS, STEP, WIDE, Chromium, broken_order, he
 from harness.clients import Ingest
 from harness.judges import data_of, tone
 from harness.server import until
-from playwright.sync_api import expect
+from playwright.sync_api import expect, sync_playwright
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    browser = Chromium(tone_file(tmp_path_factory.mktemp("microphone") / "tones.wav"))
+def driver():
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def chromium(driver, tmp_path_factory):
+    browser = Chromium(driver, tone_file(tmp_path_factory.mktemp("microphone") / "tones.wav"))
     yield browser
     browser.close()
 
@@ -142,7 +148,7 @@ def test_nothing_of_a_pause_leaves_the_machine(library, browse):
     page = browse(library, "/#/record")
     record(page)
     page.wait_for_timeout(1_500)
-    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_text("Paused: nothing is recorded")).to_be_visible()
     page.wait_for_timeout(1_500)
     page.get_by_role("button", name="Go on").click()
@@ -169,8 +175,8 @@ def test_a_recording_goes_on_while_another_view_is_looked_at(library, browse):
     stop(page)
 
 
-def test_a_refused_microphone_is_explained(library):
-    silent = Chromium(None)
+def test_a_refused_microphone_is_explained(library, driver):
+    silent = Chromium(driver, None)
     try:
         page = silent.open(library, "/#/record")
         page.get_by_role("button", name="Start recording").click()
@@ -195,7 +201,7 @@ def test_a_recording_plays_from_a_link_to_a_moment(library, browse):
     expect(slider).to_have_attribute("aria-valuenow", re.compile("^[23]$"))
     assert page.url.endswith(f"/#/r/{library.call}?t=2.5")
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(slider).to_have_attribute("aria-valuenow", "4")
     page.keyboard.press("Space")
     page.keyboard.press("Home")
@@ -309,11 +315,11 @@ def test_a_format_that_is_refused_is_answered_with_the_servers_sentence(library,
     page.get_by_role("button", name="Download standup").click()
     dialog = page.get_by_role("dialog")
     page.route("**/stream?*", lambda route: route.fulfill(status=406, content_type="application/problem+json", body='{"detail":"Not as MP4 today"}'))
-    dialog.get_by_text("MP4").click()
+    dialog.get_by_role("radio", name="MP4").check()
     dialog.get_by_role("button", name="Download").click()
     expect(dialog.get_by_role("alert")).to_have_text("Not as MP4 today")
     page.unroute("**/stream?*")
-    dialog.get_by_text("WAV").click()
+    dialog.get_by_role("radio", name="WAV").check()
     with page.expect_download() as saved:
         dialog.get_by_role("button", name="Download").click()
     assert data_of(saved.value.path().read_bytes()) == tone(600, 2)
@@ -333,18 +339,22 @@ def test_ten_thousand_recordings_are_a_list_of_a_few_rows(library, browse):
         body = {"items": items, "page": page_number, "page_size": size, "total": total}
         route.fulfill(content_type="application/json", body=json.dumps(body))
 
-    page = browse(library, "about:blank" if False else "/#/record")
+    page = browse(library, "/#/record")
     page.route("**/api/v1/recordings/?*", answer)
     page.get_by_role("link", name="Reeltime").click()
     expect(page.get_by_text("call 0", exact=True)).to_be_visible()
     for at in (0.1, 0.5, 0.73, 1.0):
         page.evaluate(f"scrollTo(0, {at} * document.documentElement.scrollHeight)")
-        row = page.locator("li[aria-posinset]").last
-        number = until("rows", lambda row=row: row.get_attribute("aria-posinset"))
-        expect(page.get_by_text(f"call {int(number) - 1}", exact=True)).to_be_attached()
+        until(f"the rows at {at}", lambda at=at: _drawn_beyond(page, 9_000 * at))
         assert page.locator("*").count() < 900
     expect(page.get_by_text("call 9999", exact=True)).to_be_visible()
     assert len(asked) < 12, "only the pages that came into view"
+
+
+def _drawn_beyond(page, number: float) -> bool:
+    """Whether the last row in the document is further down the list than this, and is there with its name."""
+    place, name = page.evaluate("(row => [+row.ariaPosInSet, row.innerText])([...document.querySelectorAll('li')].at(-1))")
+    return place > number and f"call {place - 1}" in name
 
 
 def item(number: int) -> dict:
@@ -383,8 +393,11 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
 def check(page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     time.sleep(0.3)
+    problems = list(page.problems)
     page.screenshot(path=SHOTS / f"{name}.png")
     assert violations(page) == [], name
+    # The camera and axe bring inline styles, which the page forbids: that is no problem of the page's own.
+    page.problems[:] = problems
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the screen"
 
 
@@ -405,4 +418,13 @@ def test_the_page_is_used_with_the_keyboard_alone(library, browse):
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="support-4711")).to_be_visible()
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+
+
+def test_a_server_with_keys_is_told_from_one_that_is_gone(new_server, browse):
+    server = new_server(REELTIME_API_KEYS="a key").start()
+    page = browse(server)
+    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+    page.goto(server.url("/#/record"))
+    page.get_by_role("button", name="Start recording").click()
+    expect(page.get_by_role("alert")).to_contain_text("asks for a key")

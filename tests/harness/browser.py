@@ -5,7 +5,7 @@ import math
 import wave
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Page, Playwright
 
 from harness.judges import power
 
@@ -20,14 +20,13 @@ WIDE, PHONE = {"width": 1_280, "height": 800}, {"width": 360, "height": 740}
 class Chromium:
     """The browser, with this file for a microphone (None: no microphone may be used)."""
 
-    def __init__(self, microphone: Path | None):
+    def __init__(self, driver: Playwright, microphone: Path | None):
         hear = [
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-audio-capture={microphone}",
         ]
-        self.driver = sync_playwright().start()
-        self.browser = self.driver.chromium.launch(
+        self.browser = driver.chromium.launch(
             executable_path="/usr/bin/chromium",
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", *(hear if microphone else [])],
         )
@@ -41,21 +40,13 @@ class Chromium:
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("console", lambda said: page.problems.append(said.text) if "Content Security" in said.text else None)
-        page.on("request", lambda asked: _check_origin(page, server, asked.url))
+        own = (server.url("/"), server.url("/", "ws"), "data:", "blob:")
+        page.on("request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url))
         page.goto(server.url(place))
         return page
 
-    def contexts(self) -> list[BrowserContext]:
-        return self.browser.contexts
-
     def close(self) -> None:
         self.browser.close()
-        self.driver.stop()
-
-
-def _check_origin(page, server, url: str) -> None:
-    if not url.startswith((server.url("/"), server.url("/", "ws"), "data:", "blob:")):
-        page.problems.append(f"a request to {url}")
 
 
 def violations(page: Page) -> list[str]:

@@ -38,9 +38,11 @@ export function Library() {
           <h1>Recordings</h1>
           <p class="count" role="status">{told(pages, live.length, search)}</p>
         </div>
-        <a class="button primary" href="#/record">
-          <span class="dot" /> Record
-        </a>
+        {!(nothing && !search) && (
+          <a class="button primary" href="#/record">
+            <span class="dot" /> Record
+          </a>
+        )}
       </header>
       {!(nothing && !search) && <SearchField value={search} onChange={setSearch} />}
       {pages.error && <p class="banner" role="alert">{pages.error.message}</p>}
@@ -72,6 +74,7 @@ export function Library() {
 }
 
 function told(pages: Pages, live: number, search: string): string {
+  if (pages.total === 0 && !live && !search) return "";
   if (pages.total === undefined) return pages.error ? "" : "Looking…";
   const ended = search ? `${plural(pages.total, "match").replace("matchs", "matches")}` : plural(pages.total, "recording");
   return live ? `${live} live · ${ended}` : ended;

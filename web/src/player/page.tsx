@@ -32,7 +32,7 @@ export function PlayerPage({ id, at }: { id: string; at?: number }) {
       <header class="player-head">
         <div>
           <h1>{callName(recording)}</h1>
-          <p class="facts">{facts(recording)}<Status recording={recording} /></p>
+          <p class="facts">{facts(recording).map((fact) => <span key={fact}>{fact}</span>)}<Status recording={recording} /></p>
         </div>
         <div class="player-actions">
           <button type="button" class="button" onClick={() => setSaving(true)}>
@@ -63,13 +63,13 @@ function BackLink() {
   );
 }
 
-function facts(recording: Details): string {
+function facts(recording: Details): string[] {
   return [
     moment(recording.started_at ?? recording.created_at),
     clock(recording.duration_seconds),
     plural(new Set(recording.tracks.map((track) => track.participant)).size, "speaker"),
     recording.size_bytes === null ? "" : bytes(recording.size_bytes),
-  ].filter(Boolean).join(" · ");
+  ].filter(Boolean);
 }
 
 /** The details, looked at again each second while the recording is live. */

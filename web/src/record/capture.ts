@@ -24,6 +24,9 @@ export interface Listener {
   ended(): void;
 }
 
+/** What to do then. */
+export const NO_SERVER = "It cannot be reached. Start it (./scripts/start), then press Record again.";
+
 /** Opens the microphone. Throws `NoMicrophone`. */
 export async function openMicrophone(listener: Listener): Promise<Capture> {
   checkBrowser();
@@ -32,6 +35,7 @@ export async function openMicrophone(listener: Listener): Promise<Capture> {
     return await connect(stream, listener);
   } catch (error) {
     stop(stream);
+    if (error instanceof NoMicrophone) throw error;
     throw new NoMicrophone(`The microphone could not be read: ${String(error)}`, "Close other programs that use it, then try again.");
   }
 }
@@ -75,7 +79,7 @@ async function ask(): Promise<MediaStream> {
 
 async function connect(stream: MediaStream, listener: Listener): Promise<Capture> {
   const context = new AudioContext({ latencyHint: "interactive" });
-  await context.audioWorklet.addModule(WORKLET_URL);
+  await load(context);
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   node.port.onmessage = (message) => listener.frame(message.data as Int16Array);
   context.createMediaStreamSource(stream).connect(node);
@@ -94,6 +98,16 @@ async function connect(stream: MediaStream, listener: Listener): Promise<Capture
       void context.close();
     },
   };
+}
+
+/** The audio thread's script comes from the server: where it does not come, there is none. */
+async function load(context: AudioContext): Promise<void> {
+  try {
+    await context.audioWorklet.addModule(WORKLET_URL);
+  } catch {
+    void context.close();
+    throw new NoMicrophone("There is no server.", NO_SERVER);
+  }
 }
 
 function stop(stream: MediaStream): void {

@@ -1,6 +1,7 @@
 /** A recording from this machine's microphone, from the first press to the server's last word. */
+import { Refused, list } from "../api";
 import { Store } from "../store";
-import { type Capture, NoMicrophone, openMicrophone } from "./capture";
+import { type Capture, NO_SERVER, NoMicrophone, openMicrophone } from "./capture";
 import { History } from "./history";
 import { Link } from "./link";
 import { Outbox } from "./outbox";
@@ -156,11 +157,15 @@ export class Recorder {
   }
 
   private async explainAbsence(why?: string): Promise<void> {
-    const ready = await fetch("/readyz").catch(() => undefined);
-    const gone = "The server cannot be reached. Start it (./scripts/start), then press Record again.";
-    const busy = "See /readyz for what it lacks, then press Record again.";
-    const advice = ready ? busy : gone;
-    this.fail(new NoMicrophone(why ?? (ready ? "The server takes no recording now." : "There is no server."), advice));
+    const refusal = await list({ page_size: "1" }).then(() => undefined, (error: Error) => error);
+    if (!refusal) {
+      const advice = "See /readyz for what it lacks, then press Record again.";
+      this.fail(new NoMicrophone(why ?? "The server takes no recording now.", advice));
+    } else if (refusal instanceof Refused && refusal.status === 0) {
+      this.fail(new NoMicrophone("There is no server.", NO_SERVER));
+    } else {
+      this.fail(new NoMicrophone("The server refused the recording.", refusal.message));
+    }
   }
 
   private count(): void {
