@@ -428,3 +428,18 @@ def test_a_server_with_keys_is_told_from_one_that_is_gone(new_server, browse):
     page.goto(server.url("/#/record"))
     page.get_by_role("button", name="Start recording").click()
     expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+
+
+def test_recordings_that_end_move_from_the_live_ones_to_the_others(new_server, browse):
+    server = new_server().start()
+    clients = [Ingest(server, call=f"call {number}") for number in range(20)]
+    for client in clients:
+        client.send(tone(500, 1))
+    page = browse(server)
+    expect(page.get_by_role("list", name="Being recorded now").get_by_role("listitem")).to_have_count(20)
+    for client in clients:
+        client.stop()
+    expect(page.get_by_role("list", name="Being recorded now")).to_have_count(0, timeout=15_000)
+    rows = page.get_by_role("list", name="Recordings, newest first").get_by_role("listitem")
+    expect(rows.first).to_contain_text("call 19")
+    expect(page.get_by_text("20 recordings", exact=True)).to_be_visible()

@@ -63,7 +63,7 @@ export function callName(recording: { call_id: string; created_at: string }): st
   if (!UUID.test(recording.call_id)) return recording.call_id;
   const time = new Date(recording.created_at);
   const year = time.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
-  return time.toLocaleString("en", { day: "numeric", month: "long", year, hour: "numeric", minute: "2-digit" });
+  return time.toLocaleString("en", { day: "numeric", month: "short", year, hour: "numeric", minute: "2-digit" });
 }
 
 const REASONS: Record<string, string> = {

@@ -33,7 +33,7 @@ test("sizes and ages are rounded to what one needs", () => {
 test("a call that nobody named is called by its time", () => {
   const created_at = "2026-01-10T12:00:00Z";
   assert.equal(callName({ call_id: "support-4711", created_at }), "support-4711");
-  assert.match(callName({ call_id: "01a1ff7e-a085-762b-94a7-acc144a74d20", created_at }), /^January 10/);
+  assert.match(callName({ call_id: "01a1ff7e-a085-762b-94a7-acc144a74d20", created_at }), /^Jan 10/);
 });
 
 test("the louder side of each column counts, over all channels", () => {

@@ -24,7 +24,8 @@ export function VirtualList({ label, count, rowHeight, row, onView }: Props) {
     const last = Math.ceil((top + innerHeight) / rowHeight) + MARGIN;
     setView((before) => (before.first === first && before.last === last ? before : { first, last }));
   };
-  useLayoutEffect(measure, [count, rowHeight]);
+  // Each time: what stands above the list may have come or gone.
+  useLayoutEffect(measure);
   useEffect(() => {
     addEventListener("scroll", measure, { passive: true });
     addEventListener("resize", measure);

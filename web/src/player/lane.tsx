@@ -144,7 +144,7 @@ function waveform(container: HTMLElement): WaveSurfer {
 
 function draw(wave: WaveSurfer, { peaks, seconds }: Outline): Promise<void> {
   // Speech lives far below full scale: the root lifts it, and keeps the order of loud and soft.
-  return wave.load("", [peaks.map((peak) => Math.min(1, peak) ** 0.6)], seconds);
+  return wave.load("", [peaks.map((peak) => Math.min(1, peak) ** 0.75)], seconds);
 }
 
 function colours() {

@@ -90,8 +90,8 @@ function During({ state }: { state: RecorderState }) {
       <p class="time" role="timer" aria-label="Recorded">{clock(state.elapsed, true)}</p>
       <Strip state={state} />
       <p class="safe">
-        <span class="key kept" /> Safe on disk until <b>{clock(state.safe)}</b>
-        <span class="key fresh" /> On its way <b>{(state.elapsed - state.safe).toFixed(1)} s</b>
+        <span><i class="key kept" /> Safe on disk until <b>{clock(state.safe)}</b></span>
+        <span><i class="key fresh" /> On its way <b>{(state.elapsed - state.safe).toFixed(1)} s</b></span>
       </p>
       <Trouble state={state} />
       <div class="controls">
@@ -137,7 +137,7 @@ function headline(state: RecorderState): string {
   if (state.phase === "connecting") return "Connecting…";
   if (state.phase === "stopping") return state.connected ? "Sealing the recording…" : "Waiting for the server to take the rest…";
   if (state.paused) return "Paused: nothing is recorded";
-  if (state.phase === "away") return "The server is away: recording goes on here";
+  if (state.phase === "away") return "Server away, recording goes on";
   return "Recording";
 }
 

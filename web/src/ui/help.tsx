@@ -10,9 +10,9 @@ const KEYS: [string, [string[], string][]][] = [
   ["Listening", [
     [["Space"], "Play or pause"],
     [["←", "→"], "5 seconds back, on"],
-    [["Shift ←", "Shift →"], "30 seconds back, on"],
+    [["⇧ ←", "⇧ →"], "30 seconds back, on"],
     [["Home", "End"], "To the beginning, the end"],
-    [["m", "Shift m"], "Next mark, the one before"],
+    [["m", "⇧ m"], "Next mark, the one before"],
     [["1", "9"], "Solo a speaker"],
     [["0"], "Hear everyone"],
     [["<", ">"], "Slower, faster"],
