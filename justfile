@@ -18,6 +18,11 @@ lint:
     cargo deny check bans licenses sources
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# Build the page into web/dist, which the server embeds (commit it with its sources)
+page:
+    npm ci --prefix web --no-audit --no-fund
+    npm run --prefix web build
+
 # Format everything
 fmt:
     cargo fmt --all

@@ -21,6 +21,7 @@ TOOLS = (
     "strace",
     "node",
     "websocat",
+    "chromium",
 )
 
 

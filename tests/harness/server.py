@@ -75,15 +75,15 @@ class Server:
         self.runs = 0
         home.mkdir(parents=True, exist_ok=True)
 
-    def start(self) -> "Server":
-        """Start (again), wait until the address is printed and the server is ready."""
+    def start(self, port: int = 0) -> "Server":
+        """Start (again), wait until the address is printed and the server is ready. Port 0 is any free one."""
         self.runs += 1
         command = [
             *self.prefix,
             BINARY,
             "serve",
             "--listen",
-            "127.0.0.1:0",
+            f"127.0.0.1:{port}",
             "--data-dir",
             str(self.data_dir),
             *self.arguments,

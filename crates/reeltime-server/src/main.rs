@@ -9,6 +9,7 @@ mod exit;
 mod export;
 mod logging;
 mod open;
+mod page;
 mod problem;
 mod recover;
 mod secret;

@@ -22,8 +22,9 @@ use crate::settings::reveal;
 /// Everything belongs to one tenant until there are more.
 pub(crate) const TENANT: &str = "default";
 
-/// Served to everybody: probes carry no key, and the docs hold nothing of anybody's.
+/// Served to everybody: probes carry no key, and the docs and the page hold nothing of anybody's.
 const OPEN: &[&str] = &["/", "/healthz", "/readyz", "/api/docs", "/api/openapi.json"];
+const OPEN_BELOW: &[&str] = &["/api/docs/", "/assets/", "/r/"];
 
 /// On whose behalf a request is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Guard {
             return self.check_signature(request, now);
         }
         let path = request.uri.path();
-        let open = OPEN.contains(&path) || path.starts_with("/api/docs/");
+        let open = OPEN.contains(&path) || OPEN_BELOW.iter().any(|prefix| path.starts_with(prefix));
         if self.keys.is_empty() || open || self.holds_key(&request.headers) {
             return Ok(Identity { tenant: TENANT.to_owned() });
         }
@@ -250,9 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn probes_and_docs_need_no_key() {
+    fn probes_docs_and_the_page_need_no_key() {
         let guard = guard(&[KEY]);
-        for path in ["/healthz", "/readyz", "/api/docs", "/api/docs/index.css", "/api/openapi.json"] {
+        let docs = ["/api/docs", "/api/docs/index.css", "/api/openapi.json"];
+        for path in ["/healthz", "/readyz", "/", "/assets/app.js", "/r/some-id"].into_iter().chain(docs) {
             assert!(admit(&guard, path, &[]).is_ok(), "{path}");
         }
         for path in ["/metrics", "/api/v1/recordings", "/v1/ingest/pcm", "/healthz/", "/api/docsx"] {

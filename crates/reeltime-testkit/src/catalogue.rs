@@ -34,6 +34,7 @@ macro_rules! catalogue_contract {
             another_tenant_sees_and_changes_nothing,
             lists_are_newest_first_in_pages_with_a_total,
             lists_can_be_filtered,
+            lists_can_be_searched_by_call_and_participant,
             recordings_of_a_call_are_linked,
             deleting_hides_at_once_and_twice_is_fine,
             a_deleted_recording_does_not_come_back,
@@ -116,6 +117,7 @@ pub async fn publishing_makes_everything_visible_at_once(catalogue: &dyn Catalog
         duration: Some(Micros(2_000_000)),
         size: Some(64_044),
         participants: 3,
+        names: Vec::new(),
         key: Some(key("mix.wav")),
         mime_type: Some("audio/wav".to_owned()),
         manifest: Some(r#"{"version":1}"#.to_owned()),
@@ -272,12 +274,12 @@ pub async fn lists_can_be_filtered(catalogue: &dyn Catalogue) -> Outcome {
     let one = Some("one".to_owned());
     let (live, complete) = (RecordingState::Starting, RecordingState::Complete);
     let cases: [(Filter, &[u128]); 6] = [
-        (Filter { call: one.clone(), states: vec![] }, &[3, 1]),
-        (Filter { call: None, states: vec![complete] }, &[2, 1]),
-        (Filter { call: one.clone(), states: vec![complete] }, &[1]),
-        (Filter { call: None, states: vec![live, complete] }, &[3, 2, 1]),
-        (Filter { call: one, states: vec![RecordingState::Failed] }, &[]),
-        (Filter { call: Some("' OR 1=1 --".to_owned()), states: vec![] }, &[]),
+        (Filter { call: one.clone(), ..Filter::default() }, &[3, 1]),
+        (Filter { call: None, states: vec![complete], ..Filter::default() }, &[2, 1]),
+        (Filter { call: one.clone(), states: vec![complete], ..Filter::default() }, &[1]),
+        (Filter { call: None, states: vec![live, complete], ..Filter::default() }, &[3, 2, 1]),
+        (Filter { call: one, states: vec![RecordingState::Failed], ..Filter::default() }, &[]),
+        (Filter { call: Some("' OR 1=1 --".to_owned()), ..Filter::default() }, &[]),
     ];
     for (filter, expected) in cases {
         let listing = catalogue.list(TENANT, &filter, Page { number: 1, size: 10 }).await?;
@@ -286,6 +288,42 @@ pub async fn lists_can_be_filtered(catalogue: &dyn Catalogue) -> Outcome {
         assert_eq!(listing.total, expected.len() as u64);
         assert!(listing.items.iter().all(|item| item.manifest.is_none()));
     }
+    Ok(())
+}
+
+/// By any part of the call's name or of a participant's, taken literally; and what the caller knows of besides.
+pub async fn lists_can_be_searched_by_call_and_participant(catalogue: &dyn Catalogue) -> Outcome {
+    for (n, call, names) in [(1, "Support 100%", ["anna", "ben"]), (2, "standup_1", ["ben", "ben"])] {
+        let name = format!("{n}.wav");
+        catalogue.begin(&recording(n, call)).await?;
+        catalogue.stage(&object(n, &name)).await?;
+        let tracks = names.map(|name| format!(r#"{{"participant":"{name}"}}"#)).join(",");
+        let manifest = format!(r#"{{"tracks":[{tracks}]}}"#);
+        let publication = Publication { manifest, ..publication(n, &[&name]) };
+        assert_eq!(catalogue.publish(&publication).await?.recording(), id(n));
+    }
+    catalogue.begin(&recording(3, "live")).await?;
+    let cases: [(&str, &[u128]); 8] = [
+        ("sup", &[1]),
+        ("ANNA", &[1]),
+        ("ben", &[2, 1]),
+        ("100%", &[1]),
+        ("p%1", &[]),
+        ("standup_", &[2]),
+        ("support_", &[]),
+        ("participant", &[]),
+    ];
+    for (text, expected) in cases {
+        let filter = Filter { text: Some(text.to_owned()), ..Filter::default() };
+        let listing = catalogue.list(TENANT, &filter, Page { number: 1, size: 10 }).await?;
+        let ids: Vec<_> = listing.items.iter().map(|item| item.id).collect();
+        assert_eq!(ids, expected.iter().copied().map(id).collect::<Vec<_>>(), "{text}");
+        assert_eq!(listing.total, expected.len() as u64, "{text}");
+    }
+    let filter = Filter { text: Some("anna".to_owned()), also: vec![id(3)], ..Filter::default() };
+    let found = catalogue.list(TENANT, &filter, Page { number: 1, size: 10 }).await?.items;
+    let names: Vec<_> = found.iter().map(|item| item.names.join(" ")).collect();
+    assert_eq!(names, ["", "anna ben"], "the live one and the one of that name");
     Ok(())
 }
 
@@ -441,7 +479,7 @@ pub async fn odd_names_stay_apart(catalogue: &dyn Catalogue) -> Outcome {
             .await?;
     }
     for (n, name) in (1..).zip(names) {
-        let filter = Filter { call: Some(name.to_owned()), states: vec![] };
+        let filter = Filter { call: Some(name.to_owned()), ..Filter::default() };
         let listing = catalogue.list(TENANT, &filter, Page { number: 1, size: 10 }).await?;
         let found: Vec<_> = listing.items.iter().map(|item| (item.id, item.call.as_str())).collect();
         assert_eq!(found, [(id(n), name)]);
@@ -469,7 +507,7 @@ pub async fn writes_at_the_same_time_each_get_their_own_answer(catalogue: &dyn C
         assert_eq!(won, Some(1), "of two that want one key, one gets it: {pair:?}");
         assert!(pair.is_some_and(|pair| pair.iter().all(Result::is_ok)), "{pair:?}");
     }
-    let complete = Filter { call: None, states: vec![RecordingState::Complete] };
+    let complete = Filter { call: None, states: vec![RecordingState::Complete], ..Filter::default() };
     let page = Page { number: 1, size: 1 };
     assert_eq!(catalogue.list(TENANT, &complete, page).await?.total, 100);
     assert_eq!(catalogue.list(TENANT, &Filter::default(), page).await?.total, 200);

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Redirect;
-use axum::routing::get;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -34,10 +32,9 @@ impl Modify for Bearer {
     }
 }
 
-/// `/api/openapi.json`, `/api/docs`, and `/`, which leads there.
+/// `/api/openapi.json` and `/api/docs`.
 pub(crate) fn pages(document: Document) -> Router<Arc<App>> {
     // The validator is a service elsewhere.
     let config = Config::default().validator_url("none").try_it_out_enabled(true);
-    let pages = SwaggerUi::new("/api/docs").url("/api/openapi.json", document).config(config);
-    Router::from(pages).route("/", get(async || Redirect::temporary("/api/docs/")))
+    Router::from(SwaggerUi::new("/api/docs").url("/api/openapi.json", document).config(config))
 }

@@ -28,8 +28,10 @@ const PAGE_SIZES: std::ops::RangeInclusive<u32> = 1..=100;
 pub(crate) struct ListFields {
     /// Those of this call
     call_id: Option<String>,
-    /// Those in this state
+    /// Those in this state; several with commas between
     state: Option<String>,
+    /// Those with this text in the name of the call or of a participant
+    q: Option<String>,
     /// From 1
     #[serde(default = "first")]
     #[param(minimum = 1, default = 1)]
@@ -73,23 +75,29 @@ pub(crate) async fn list(
     if !PAGE_SIZES.contains(&asked.page_size) {
         return Err(unprocessable("page_size is 1 to 100"));
     }
-    let filter = Filter { call: asked.call_id, states: states(asked.state.as_deref())? };
+    let states = asked.state.as_deref().map_or(Ok(Vec::new()), all_states)?;
+    let text = asked.q.filter(|text| !text.is_empty());
+    let filter = Filter { call: asked.call_id, states, text, ..Filter::default() };
     let page = Page { number: asked.page, size: asked.page_size };
     let found = app.recorder.recordings(&identity.tenant, &filter, page).await.map_err(Problem::internal)?;
     let items = found.items.into_iter().map(Recording::from).collect();
     Ok(Json(List { items, page: asked.page, page_size: asked.page_size, total: found.total }))
 }
 
+fn all_states(asked: &str) -> Result<Vec<RecordingState>, Problem> {
+    let each: Vec<_> = asked.split(',').map(states).collect::<Result<_, _>>()?;
+    Ok(each.concat())
+}
+
 /// The states that a name stands for: one of ours, or all of a word of calls.
-fn states(asked: Option<&str>) -> Result<Vec<RecordingState>, Problem> {
+fn states(asked: &str) -> Result<Vec<RecordingState>, Problem> {
     use RecordingState::{Aborted, Active, Complete, Ending, Failed, LimitReached, Starting};
     let known = || RecordingState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
     match asked {
-        None => Ok(Vec::new()),
-        Some("in_progress") => Ok(vec![Starting, Active, Ending]),
-        Some("completed") => Ok(vec![Complete, LimitReached]),
-        Some("failed") => Ok(vec![Failed, Aborted]),
-        Some(name) => match name.parse() {
+        "in_progress" => Ok(vec![Starting, Active, Ending]),
+        "completed" => Ok(vec![Complete, LimitReached]),
+        "failed" => Ok(vec![Failed, Aborted]),
+        name => match name.parse() {
             Ok(state) => Ok(vec![state]),
             Err(_) => Err(unprocessable(format!("state is one of {}, in_progress, completed", known()))),
         },

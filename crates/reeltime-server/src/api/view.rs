@@ -37,7 +37,7 @@ pub(crate) struct Recording {
     mime_type: Option<String>,
     /// The call's recording before this one
     previous_id: Option<String>,
-    /// Names of its participants; absent in lists
+    /// Names of its participants, as far as they are known
     #[serde(skip_serializing_if = "Option::is_none")]
     participants: Option<Vec<String>>,
     /// Absent in lists

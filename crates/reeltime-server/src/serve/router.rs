@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
@@ -19,6 +19,7 @@ use super::upgrade;
 use crate::api;
 use crate::app::App;
 use crate::now;
+use crate::page;
 use crate::problem::Problem;
 
 /// Bytes of a request's body that a handler may read.
@@ -34,14 +35,21 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/ingest/pcm", get(upgrade::pcm))
         .route("/ws/transcribe", get(upgrade::transcribe))
         .merge(api::docs::pages(document))
+        .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
 }
 
-async fn no_route(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("There is nothing at {}; see /api/docs", uri.path()))
+/// A person who follows a link gets the page, which knows its own places; a program is told.
+async fn no_route(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if page::is_asked_for(&method, uri.path(), &headers) {
+        return page::index();
+    }
+    let problem =
+        Problem::new(StatusCode::NOT_FOUND, format!("There is nothing at {}; see /api/docs", uri.path()));
+    problem.into_response()
 }
 
 async fn no_method(method: Method, uri: Uri) -> Problem {

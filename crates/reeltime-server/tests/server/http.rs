@@ -111,7 +111,6 @@ fn probes_figures_and_docs_are_there() {
 #[test]
 fn the_docs_page_fetches_nothing_from_elsewhere() {
     let server = Server::start(&[]);
-    assert_eq!(server.get("/").header("location"), "/api/docs/");
     for file in ["", "swagger-initializer.js", "index.css"] {
         let answer = server.get(&format!("/api/docs/{file}"));
         assert_eq!(answer.status, 200, "{file}");
@@ -120,4 +119,39 @@ fn the_docs_page_fetches_nothing_from_elsewhere() {
     }
     let script = server.get("/api/docs/swagger-ui-bundle.js");
     assert!(script.status == 200 && script.body.len() > 100_000);
+}
+
+#[test]
+fn a_browser_gets_the_page_at_the_root_and_at_its_own_places() {
+    let server = Server::start(&[]);
+    for path in ["/", "/r/01890a5d-ac96-774b-bcce-b302099a8057?t=12.5", "/some/place"] {
+        let page = server.send(&format!("GET {path}"), &["Accept: text/html,*/*;q=0.8"]);
+        assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"), "{path}");
+        assert_eq!(
+            (page.header("cache-control"), page.header("x-content-type-options")),
+            ("no-store", "nosniff")
+        );
+        assert!(page.header("content-security-policy").starts_with("default-src 'self'; "));
+    }
+    server.send("GET /some/place", &["Accept: */*"]).problem(404);
+    server.send("GET /api/v1/nothing", &["Accept: text/html"]).problem(404);
+}
+
+#[test]
+fn every_file_that_the_page_names_is_there_and_kept_for_good() {
+    let server = Server::start_with(&[], &[("REELTIME_API_KEYS", "first")]);
+    let page = String::from_utf8(server.get("/").body).unwrap();
+    let names: Vec<_> = page.split("/assets/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(names.len() >= 3, "{page}");
+    for name in names {
+        let file = server.get(&format!("/assets/{name}"));
+        assert_eq!(file.status, 200, "{name}");
+        assert_eq!(file.header("cache-control"), "public, max-age=31536000, immutable", "{name}");
+        let packed = server.send(&format!("GET /assets/{name}"), &["Accept-Encoding: gzip, br"]);
+        assert_eq!(packed.header("content-encoding"), "gzip", "{name}");
+        assert!(packed.body.starts_with(&[0x1f, 0x8b]), "{name}");
+        let tag = format!("If-None-Match: {}", file.header("etag"));
+        assert_eq!(server.send(&format!("GET /assets/{name}"), &[&tag]).status, 304, "{name}");
+    }
+    server.get("/assets/nothing.js").problem(404);
 }

@@ -124,6 +124,8 @@ pub struct Recording {
     pub size: Option<u64>,
     /// How many participants it has; 0 until it is published.
     pub participants: u32,
+    /// Their names, in order; known once it is published.
+    pub names: Vec<String>,
     /// Its main object: what plays when nothing else is asked for.
     pub key: Option<ObjectKey>,
     /// The main object's media type.
@@ -139,6 +141,11 @@ pub struct Filter {
     pub call: Option<String>,
     /// Those in one of these states; empty for any.
     pub states: Vec<RecordingState>,
+    /// Those with this text in the name of the call or of a participant; ASCII letters of either case.
+    pub text: Option<String>,
+    /// Those that are found by `text` as well, whatever their names: of live ones, only their recorder knows the
+    /// participants.
+    pub also: Vec<RecordingId>,
 }
 
 /// A page of a list.

@@ -1,5 +1,6 @@
 //! What is being recorded now: recordings, and the sessions that feed them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -95,6 +96,12 @@ impl LiveRecording {
 
     pub(crate) fn tracks(&self) -> Vec<Arc<TrackLog>> {
         self.lock().tracks.clone()
+    }
+
+    /// The participants' names, in order, each once.
+    pub(crate) fn participants(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.tracks().iter().map(|log| log.header().participant).collect();
+        names.into_iter().collect()
     }
 
     pub(crate) fn session_opened(&self) {

@@ -470,7 +470,7 @@ pub(super) async fn sweep_objects(recorder: &Recorder) -> Result<(), Error> {
 /// Removes the recordings that an earlier process entered and has no log of: nothing was recorded.
 pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), Error> {
     let states = vec![RecordingState::Starting, RecordingState::Active, RecordingState::Ending];
-    let filter = Filter { call: None, states };
+    let filter = Filter { states, ..Filter::default() };
     let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
     let mut unlogged = Vec::new();
     for number in 1.. {

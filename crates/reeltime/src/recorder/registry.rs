@@ -103,6 +103,17 @@ impl Registry {
         self.lock().recordings.get(&id).filter(|recording| recording.tenant == tenant).cloned()
     }
 
+    /// Live recordings with this text in a participant's name; ASCII letters of either case.
+    pub(crate) fn with_participant(&self, tenant: &str, text: &str) -> Vec<RecordingId> {
+        let text = text.to_ascii_lowercase();
+        let named = |recording: &LiveRecording| {
+            recording.participants().iter().any(|name| name.to_ascii_lowercase().contains(&text))
+        };
+        let recordings: Vec<_> = self.lock().recordings.values().cloned().collect();
+        let of_tenant = recordings.iter().filter(|recording| recording.tenant == tenant);
+        of_tenant.filter(|recording| named(recording)).map(|recording| recording.id).collect()
+    }
+
     pub(crate) fn sessions(&self) -> Vec<Arc<LiveSession>> {
         self.lock().sessions.values().cloned().collect()
     }

@@ -40,7 +40,7 @@ pub struct RecordingView {
     pub mime_type: Option<String>,
     /// The call's recording before this one.
     pub previous_id: Option<RecordingId>,
-    /// Its participants' names; absent in lists.
+    /// Its participants' names, as far as they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participants: Option<Vec<String>>,
     /// Its tracks; absent in lists.
@@ -99,13 +99,18 @@ impl Recorder {
         filter: &Filter,
         page: catalogue::Page,
     ) -> Result<Page, Error> {
-        let listing = self.inner().catalogue.list(tenant, filter, page).await?;
+        let mut filter = filter.clone();
+        if let Some(text) = &filter.text {
+            filter.also = self.inner().registry.with_participant(tenant, text);
+        }
+        let listing = self.inner().catalogue.list(tenant, &filter, page).await?;
         let mut items = Vec::with_capacity(listing.items.len());
         for row in listing.items {
             let mut view = from_row(&row);
             if let Some(live) = self.inner().registry.recording(tenant, row.id) {
                 view.state = live.state();
                 view.duration_seconds = self.seconds_so_far(&live);
+                view.participants = Some(live.participants());
             }
             items.push(view);
         }
@@ -221,7 +226,7 @@ fn from_row(row: &Recording) -> RecordingView {
         size_bytes: row.size,
         mime_type: row.mime_type.clone(),
         previous_id: row.previous,
-        participants: None,
+        participants: Some(row.names.clone()),
         tracks: None,
     }
 }

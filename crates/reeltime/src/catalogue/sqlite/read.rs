@@ -12,16 +12,20 @@ use uuid::Uuid;
 use super::failure::Failure;
 use crate::catalogue::{Call, CatalogueError, Filter, Listing, Object, ObjectState, Page, Recording};
 
+/// The participants' names, as a JSON array.
+const NAMES: &str =
+    "(SELECT json_group_array(DISTINCT value ->> 'participant' ORDER BY value ->> 'participant')
+    FROM json_each(manifest, '$.tracks')) AS names";
+
 pub(super) async fn recording(
     db: &mut SqliteConnection,
     tenant: &str,
     id: RecordingId,
 ) -> Result<Option<Recording>, Failure> {
-    let row = sqlx::query("SELECT * FROM recordings WHERE id = ?1 AND tenant_id = ?2 AND deleted = 0")
-        .bind(blob(id.0))
-        .bind(tenant)
-        .fetch_optional(db)
-        .await?;
+    let mut query = QueryBuilder::new("SELECT *, ");
+    query.push(NAMES).push(" FROM recordings WHERE deleted = 0 AND id = ").push_bind(blob(id.0));
+    query.push(" AND tenant_id = ").push_bind(tenant.to_owned());
+    let row = query.build().fetch_optional(db).await?;
     row.as_ref().map(to_recording).transpose()
 }
 
@@ -39,8 +43,9 @@ pub(super) async fn list(
 
     let mut items = QueryBuilder::new(
         "SELECT id, tenant_id, call_id, previous_id, state, reason, created_at, started_at, ended_at, duration_us,
-            size, participants, object_key, mime_type, NULL AS manifest FROM recordings",
+            size, participants, object_key, mime_type, NULL AS manifest, ",
     );
+    items.push(NAMES).push(" FROM recordings");
     push_filter(&mut items, tenant, filter);
     let skipped = i64::from(page.number.saturating_sub(1)).saturating_mul(i64::from(page.size));
     items
@@ -65,6 +70,24 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, tenant: &str, filter: &Filter) 
         }
         query.push(")");
     }
+    if let Some(text) = &filter.text {
+        push_text(query, text, &filter.also);
+    }
+}
+
+/// Names are compared as text, not as patterns.
+fn push_text(query: &mut QueryBuilder<Sqlite>, text: &str, also: &[RecordingId]) {
+    let pattern = format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+    query.push(" AND (call_id LIKE ").push_bind(pattern.clone()).push(
+        " ESCAPE '\\' OR EXISTS (SELECT 1 FROM json_each(manifest, '$.tracks')
+            WHERE value ->> 'participant' LIKE ",
+    );
+    query.push_bind(pattern).push(" ESCAPE '\\') OR id IN (");
+    let mut ids = query.separated(", ");
+    for id in also {
+        ids.push_bind(blob(id.0));
+    }
+    query.push("))");
 }
 
 pub(super) async fn call(db: &mut SqliteConnection, tenant: &str, id: &str) -> Result<Option<Call>, Failure> {
@@ -138,6 +161,8 @@ fn to_recording(row: &SqliteRow) -> Result<Recording, Failure> {
         duration: unsigned(row, "duration_us")?.map(Micros),
         size: unsigned(row, "size")?,
         participants: row.try_get("participants")?,
+        names: serde_json::from_str(row.try_get("names")?)
+            .map_err(|_| CatalogueError::Unreadable { what: "names" })?,
         key: row.try_get::<Option<String>, _>("object_key")?.map(to_key).transpose()?,
         mime_type: row.try_get("mime_type")?,
         manifest: row.try_get("manifest")?,

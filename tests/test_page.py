@@ -1,0 +1,445 @@
+"""The page in a real browser: recording, listening, finding, and whether everybody can use it."""
+
+import json
+import re
+import time
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from harness.browser import PHONE, SHOTS, STEP, WIDE, Chromium, broken_order, heard_tones, tone_file, violations
+from harness.clients import Ingest
+from harness.judges import data_of, tone
+from harness.server import until
+from playwright.sync_api import expect, sync_playwright
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def chromium(driver, tmp_path_factory):
+    browser = Chromium(driver, tone_file(tmp_path_factory.mktemp("microphone") / "tones.wav"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """Opens pages, and sees at the end that none of them had a failure."""
+    pages = []
+
+    def open_page(server, place="/", **options):
+        pages.append(chromium.open(server, place, **options))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+        assert page.problems == []
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A server with a call of two speakers, with a mark, a pause and a gap, and with two more recordings."""
+    from harness.server import Server
+
+    server = Server(tmp_path_factory.mktemp("library")).start()
+    anna, ben = Ingest(server, call="support-4711", participant="anna"), Ingest(server, call="support-4711", participant="ben")
+    anna.send(tone(500, 3))
+    anna.tell("mark", name="order number")
+    anna.send(tone(700, 3))
+    ben.send(bytes(64_000))
+    ben.tell("pause", reason="card number")
+    ben.send(bytes(64_000))
+    ben.tell("resume")
+    ben.send(tone(900, 2))
+    for client in (anna, ben):
+        client.stop()
+    for call, who in (("standup", "chris"), ("interview", "dora")):
+        client = Ingest(server, call=call, participant=who)
+        client.send(tone(600, 2))
+        client.stop()
+        server.completed(client.recording_id)
+    server.completed(anna.recording_id)
+    server.call = anna.recording_id
+    yield server
+    server.stop()
+
+
+def record(page):
+    page.get_by_role("button", name="Start recording").click()
+    expect(page.get_by_text("Recording", exact=True)).to_be_visible()
+
+
+def stop(page) -> str:
+    """Stops, waits until all is safe, and listens to it: the recording's id."""
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("All of it is safe")).to_be_visible(timeout=30_000)
+    page.get_by_role("link", name="Listen").click()
+    page.wait_for_url(re.compile("#/r/"))
+    return page.url.rsplit("/", 1)[1]
+
+
+def seconds_of(runs) -> float:
+    return sum(seconds for _, seconds in runs)
+
+
+def test_what_the_microphone_hears_is_recorded_without_a_break(library, browse):
+    page = browse(library, "/#/record")
+    page.get_by_label("Your name").fill("erin")
+    record(page)
+    page.wait_for_timeout(6_000)
+    page.get_by_label("Name of the mark").fill("here")
+    page.get_by_role("button", name="Mark", exact=True).click()
+    recording = library.completed(stop(page))
+    runs = heard_tones(data_of(library.stream(recording["id"])))
+    assert broken_order([run for run in runs if run[0] is not None]) == [], runs
+    assert runs[0][0] is not None or runs[0][1] < 0.5, runs
+    assert seconds_of(runs) > 6 and len(runs) >= 6 / STEP
+    assert recording["participants"] == ["erin"]
+    assert [mark["name"] for mark in recording["marks"]] == ["here"] and recording["gaps"] == []
+
+
+def test_a_server_that_is_killed_and_comes_back_costs_the_page_nothing(new_server, browse):
+    server = new_server().start()
+    page = browse(server, "/#/record")
+    record(page)
+    page.wait_for_timeout(2_500)
+    server.kill()
+    expect(page.get_by_text("The connection is lost.")).to_be_visible()
+    page.wait_for_timeout(2_000)
+    server.start(server.port)
+    expect(page.get_by_text("The connection is lost.")).to_be_hidden()
+    page.wait_for_timeout(1_500)
+    recording = server.completed(stop(page), 30)
+    runs = heard_tones(data_of(server.stream(recording["id"])))
+    assert broken_order([run for run in runs if run[0] is not None]) == [], runs
+    assert seconds_of(runs) > 6
+    assert [item["id"] for item in server.recordings()] == [recording["id"]], "one recording, not two"
+    assert recording["gaps"] == []
+
+
+def test_what_was_recorded_while_the_session_ran_out_goes_into_the_next_one(new_server, browse):
+    server = new_server(REELTIME_RESUME_WINDOW="1s").start()
+    page = browse(server, "/#/record")
+    page.get_by_label("Call").fill("cut")
+    record(page)
+    page.wait_for_timeout(1_500)
+    server.kill()
+    page.wait_for_timeout(3_000)
+    # Another server on the same port, which knows nothing: as when the session has run out.
+    fresh = new_server().start(server.port)
+    expect(page.get_by_text("The connection is lost.")).to_be_hidden()
+    page.wait_for_timeout(1_000)
+    recording = fresh.completed(stop(page), 30)
+    server.start()
+    (first,) = server.recordings(call_id="cut")
+    server.completed(first["id"])
+    before, after = (heard_tones(data_of(each.stream(one))) for each, one in ((server, first["id"]), (fresh, recording["id"])))
+    assert broken_order([run for run in after if run[0] is not None]) == [], after
+    # What was not acknowledged is in both: nothing is missing between them.
+    assert seconds_of(before) + seconds_of(after) > 5.5, (before, after)
+
+
+def test_nothing_of_a_pause_leaves_the_machine(library, browse):
+    page = browse(library, "/#/record")
+    record(page)
+    page.wait_for_timeout(1_500)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_text("Paused: nothing is recorded")).to_be_visible()
+    page.wait_for_timeout(1_500)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_timeout(1_500)
+    recording = library.completed(stop(page))
+    (pause,) = recording["pauses"]
+    assert 1.2 < pause["duration_seconds"] < 3
+    pcm = data_of(library.stream(recording["id"]))
+    begin, end = (int(16_000 * seconds) * 2 for seconds in (pause["start_seconds"], pause["start_seconds"] + pause["duration_seconds"]))
+    assert not any(pcm[begin + 64 : end - 64]), "silence in the pause"
+    assert heard_tones(pcm[end:]), "and sound after it"
+
+
+def test_a_recording_goes_on_while_another_view_is_looked_at(library, browse):
+    page = browse(library, "/#/record")
+    record(page)
+    page.get_by_role("link", name="Reeltime").click()
+    dock = page.get_by_role("complementary", name="Recording")
+    expect(dock).to_be_visible()
+    live = page.get_by_role("list", name="Being recorded now")
+    expect(live.get_by_role("listitem")).to_have_count(1)
+    page.wait_for_timeout(1_500)
+    dock.get_by_role("link").click()
+    stop(page)
+
+
+def test_a_refused_microphone_is_explained(library, driver):
+    silent = Chromium(driver, None)
+    try:
+        page = silent.open(library, "/#/record")
+        page.get_by_role("button", name="Start recording").click()
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text(re.compile("refused|No microphone"))
+        expect(alert).to_contain_text("again")
+    finally:
+        silent.close()
+
+
+def test_an_absent_server_is_explained(new_server, browse):
+    server = new_server().start()
+    page = browse(server, "/#/record")
+    server.kill()
+    page.get_by_role("button", name="Start recording").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no server.")
+
+
+def test_a_recording_plays_from_a_link_to_a_moment(library, browse):
+    page = browse(library, f"/r/{library.call}?t=2.5")
+    slider = page.get_by_role("slider", name="Position")
+    expect(slider).to_have_attribute("aria-valuenow", re.compile("^[23]$"))
+    assert page.url.endswith(f"/#/r/{library.call}?t=2.5")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    expect(slider).to_have_attribute("aria-valuenow", "4")
+    page.keyboard.press("Space")
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuenow", "0")
+    page.keyboard.press("m")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^3 seconds of 6 seconds"))
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_attribute("aria-valuenow", "0")
+
+
+def test_speakers_are_muted_and_soloed(library, browse):
+    page = browse(library, f"/#/r/{library.call}")
+    heard = lambda: sorted(name.inner_text() for name in page.locator(".lane:not(.unheard) .lane-name").all())  # noqa: E731
+    expect(page.locator(".lane")).to_have_count(2)
+    names = heard()
+    assert names == ["anna", "ben"]
+    page.get_by_role("button", name="Mute anna").click()
+    assert heard() == ["ben"]
+    page.get_by_role("button", name="Solo anna").click()
+    assert heard() == ["anna"]
+    page.keyboard.press("0")
+    assert heard() == ["anna", "ben"]
+    page.keyboard.press("1")
+    assert len(heard()) == 1
+
+
+def test_waveforms_pauses_and_marks_are_drawn_and_told(library, browse):
+    page = browse(library, f"/#/r/{library.call}")
+    # anna speaks in all of her lane, ben in its last third: ink says so.
+    until("two waveforms", lambda: page.evaluate(INK) and len(page.evaluate(INK)) == 2)
+    inks = {name: ink for name, ink in until("ink in both", lambda: _both_drawn(page))}
+    assert min(inks["anna"]) > 0.2 and max(inks["ben"][:2]) < 0.1 < min(inks["ben"][-1:]), inks
+    told = page.get_by_role("region", name="Marks, pauses and gaps")
+    expect(told.get_by_role("listitem")).to_have_count(2)
+    expect(told).to_contain_text("Paused: card number, 2 seconds")
+    assert "card number" in page.locator(".hole.pause").get_attribute("title")
+
+
+INK = """[...document.querySelectorAll('.lane')].map((lane) => {
+    const canvas = lane.querySelector('.wave > div')?.shadowRoot?.querySelector('.canvases canvas');
+    if (!canvas) return [lane.querySelector('.lane-name').textContent, [0, 0, 0]];
+    const {width, height} = canvas;
+    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+    const thirds = [0, 0, 0];
+    for (let i = 0; i < width * height; i += 1) if (data[4 * i + 3] > 99) thirds[Math.floor(3 * (i % width) / width)] += 1;
+    return [lane.querySelector('.lane-name').textContent, thirds.map((count) => 3 * count / width / height)];
+})"""
+
+
+def _both_drawn(page):
+    inks = page.evaluate(INK)
+    return inks if all(max(ink) > 0.1 for _, ink in inks) else None
+
+
+def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
+    server = new_server().start()
+    client = Ingest(server, call="live", participant="anna")
+    client.send(tone(500, 4))
+    page = browse(server, f"/#/r/{client.recording_id}")
+    expect(page.get_by_text("Live 0:04")).to_be_visible()
+    client.send(tone(700, 4))
+    expect(page.get_by_text("Live 0:08")).to_be_visible()
+    slider = page.get_by_role("slider", name="Position")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(slider).to_have_attribute("aria-valuenow", "6")
+    client.send(tone(900, 4))
+    expect(slider).to_have_attribute("aria-valuenow", "9")
+    client.stop()
+    expect(page.get_by_text("/ 0:12")).to_be_visible()
+
+
+def test_deleting_can_be_undone_and_is_done_otherwise(new_server, browse):
+    server = new_server().start()
+    ids = {}
+    for call in ("kept", "gone", "left"):
+        client = Ingest(server, call=call)
+        client.send(tone(500, 1))
+        client.stop()
+        ids[call] = client.recording_id
+        server.completed(client.recording_id)
+    page = browse(server)
+    page.get_by_role("button", name="Delete kept").click()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Delete gone").click()
+    expect(page.get_by_text("gone will be deleted.")).to_be_visible()
+    assert len(server.recordings()) == 3, "not before the time to undo is over"
+    expect(page.get_by_role("button", name="Delete gone")).to_have_count(0, timeout=15_000)
+    assert sorted(item["call_id"] for item in server.recordings()) == ["kept", "left"]
+    page.get_by_role("button", name="Delete left").click()
+    page.goto("about:blank")
+    until("the rest to be deleted when the page is left", lambda: len(server.recordings()) == 1)
+
+
+def test_search_finds_calls_and_participants(library, browse):
+    page = browse(library)
+    field = page.get_by_role("searchbox")
+    rows = page.get_by_role("list", name="Recordings, newest first").get_by_role("listitem")
+    field.fill("DORA")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("interview")
+    field.fill("4711")
+    expect(rows.first).to_contain_text("anna, ben")
+    field.fill("nobody of that name")
+    expect(page.get_by_text("is called “nobody of that name”")).to_be_visible()
+
+
+def test_a_format_that_is_refused_is_answered_with_the_servers_sentence(library, browse):
+    page = browse(library)
+    page.get_by_role("button", name="Download standup").click()
+    dialog = page.get_by_role("dialog")
+    page.route("**/stream?*", lambda route: route.fulfill(status=406, content_type="application/problem+json", body='{"detail":"Not as MP4 today"}'))
+    dialog.get_by_role("radio", name="MP4").check()
+    dialog.get_by_role("button", name="Download").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Not as MP4 today")
+    page.unroute("**/stream?*")
+    dialog.get_by_role("radio", name="WAV").check()
+    with page.expect_download() as saved:
+        dialog.get_by_role("button", name="Download").click()
+    assert data_of(saved.value.path().read_bytes()) == tone(600, 2)
+
+
+def test_ten_thousand_recordings_are_a_list_of_a_few_rows(library, browse):
+    asked = set()
+
+    def answer(route):
+        query = {name: value[0] for name, value in parse_qs(urlparse(route.request.url).query).items()}
+        page_number, size = int(query.get("page", 1)), int(query["page_size"])
+        live = query["state"] == "in_progress"
+        asked.add(page_number)
+        first = (page_number - 1) * size
+        items = [] if live else [item(number) for number in range(first, min(first + size, 10_000))]
+        total = 0 if live else 10_000
+        body = {"items": items, "page": page_number, "page_size": size, "total": total}
+        route.fulfill(content_type="application/json", body=json.dumps(body))
+
+    page = browse(library, "/#/record")
+    page.route("**/api/v1/recordings/?*", answer)
+    page.get_by_role("link", name="Reeltime").click()
+    expect(page.get_by_text("call 0", exact=True)).to_be_visible()
+    for at in (0.1, 0.5, 0.73, 1.0):
+        page.evaluate(f"scrollTo(0, {at} * document.documentElement.scrollHeight)")
+        until(f"the rows at {at}", lambda at=at: _drawn_beyond(page, 9_000 * at))
+        assert page.locator("*").count() < 900
+    expect(page.get_by_text("call 9999", exact=True)).to_be_visible()
+    assert len(asked) < 12, "only the pages that came into view"
+
+
+def _drawn_beyond(page, number: float) -> bool:
+    """Whether the last row in the document is further down the list than this, and is there with its name."""
+    place, name = page.evaluate("(row => [+row.ariaPosInSet, row.innerText])([...document.querySelectorAll('li')].at(-1))")
+    return place > number and f"call {place - 1}" in name
+
+
+def item(number: int) -> dict:
+    return {
+        "id": f"00000000-0000-7000-8000-{number:012}", "call_id": f"call {number}", "created_at": "2025-01-02T03:04:05Z",
+        "duration_seconds": number, "state": "complete", "status": "completed", "started_at": None, "ended_at": None,
+        "size_bytes": 1_000, "mime_type": "audio/wav", "previous_id": None, "participants": ["anna"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
+    empty = new_server().start()
+    options = {"viewport": size, "color_scheme": scheme}
+    views = {
+        "empty": (empty, "/", "Nothing is recorded yet"),
+        "library": (library, "/", "support-4711"),
+        "player": (library, f"/#/r/{library.call}?t=2", "Marks, pauses and gaps"),
+        "record": (library, "/#/record", "Press to record"),
+    }
+    name = f"{scheme}-{'phone' if size is PHONE else 'wide'}"
+    for view, (server, place, sign) in views.items():
+        page = browse(server, place, **options)
+        expect(page.get_by_text(sign)).to_be_visible()
+        check(page, f"{view}-{name}")
+    record(page)
+    page.wait_for_timeout(1_200)
+    check(page, f"recording-{name}")
+    stop(page)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check(page, f"keys-{name}")
+
+
+def check(page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    time.sleep(0.3)
+    problems = list(page.problems)
+    page.screenshot(path=SHOTS / f"{name}.png")
+    assert violations(page) == [], name
+    # The camera and axe bring inline styles, which the page forbids: that is no problem of the page's own.
+    page.problems[:] = problems
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the screen"
+
+
+def test_the_theme_that_was_chosen_stays(library, browse):
+    page = browse(library, color_scheme="light")
+    page.get_by_role("button", name="Dark theme").click()
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 19, 18)"
+
+
+def test_the_page_is_used_with_the_keyboard_alone(library, browse):
+    page = browse(library)
+    expect(page.get_by_text("support-4711")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("support")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="support-4711")).to_be_visible()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+
+
+def test_a_server_with_keys_is_told_from_one_that_is_gone(new_server, browse):
+    server = new_server(REELTIME_API_KEYS="a key").start()
+    page = browse(server)
+    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+    page.goto(server.url("/#/record"))
+    page.get_by_role("button", name="Start recording").click()
+    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+
+
+def test_recordings_that_end_move_from_the_live_ones_to_the_others(new_server, browse):
+    server = new_server().start()
+    clients = [Ingest(server, call=f"call {number}") for number in range(20)]
+    for client in clients:
+        client.send(tone(500, 1))
+    page = browse(server)
+    expect(page.get_by_role("list", name="Being recorded now").get_by_role("listitem")).to_have_count(20)
+    for client in clients:
+        client.stop()
+    expect(page.get_by_role("list", name="Being recorded now")).to_have_count(0, timeout=15_000)
+    rows = page.get_by_role("list", name="Recordings, newest first").get_by_role("listitem")
+    expect(rows.first).to_contain_text("call 19")
+    expect(page.get_by_text("20 recordings", exact=True)).to_be_visible()

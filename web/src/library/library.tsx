@@ -1,0 +1,156 @@
+/** All recordings: those that are being made first, then the rest, newest first. */
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { type Recording, isLive, list } from "../api";
+import { plural } from "../format";
+import { useStore } from "../store";
+import { DownloadDialog } from "../ui/download";
+import { Search } from "../ui/icons";
+import { deleteLater, doomed } from "./deletions";
+import { Empty } from "./empty";
+import { Pages } from "./pages";
+import { Blank, Row } from "./row";
+import { VirtualList } from "./virtual";
+
+/** Milliseconds between looks at what is live. */
+const LOOK = 1_500;
+/** Every so many looks the rest is looked at as well, whether or not a live one has ended. */
+const SELDOM = 8;
+
+const narrow = matchMedia("(max-width: 640px)");
+
+export function Library() {
+  const [search, setSearch] = useState("");
+  const { live, pages } = useRecordings(search);
+  const [wanted, setWanted] = useState<Recording>();
+  const { ids } = useStore(doomed);
+  const rowHeight = useRowHeight();
+  const onDelete = (recording: Recording) => deleteLater(recording, () => void pages.refresh());
+  const row = (recording: Recording) => (
+    <Row recording={recording} doomed={ids.has(recording.id)} onDownload={setWanted} onDelete={onDelete} />
+  );
+  const total = pages.total ?? 0;
+  const nothing = pages.total === 0 && live.length === 0;
+
+  return (
+    <div class="library">
+      <header class="library-head">
+        <div>
+          <h1>Recordings</h1>
+          <p class="count" role="status">{told(pages, live.length, search)}</p>
+        </div>
+        {!(nothing && !search) && (
+          <a class="button primary" href="#/record">
+            <span class="dot" /> Record
+          </a>
+        )}
+      </header>
+      {!(nothing && !search) && <SearchField value={search} onChange={setSearch} />}
+      {pages.error && <p class="banner" role="alert">{pages.error.message}</p>}
+      {live.length > 0 && (
+        <section aria-label="Being recorded now">
+          <ul class="rows" aria-label="Being recorded now">
+            {live.map((recording) => (
+              <li key={recording.id}>{row(recording)}</li>
+            ))}
+          </ul>
+        </section>
+      )}
+      {total > 0 && (
+        <VirtualList
+          label="Recordings, newest first"
+          count={total}
+          rowHeight={rowHeight}
+          onView={(first, last) => pages.need(first, last)}
+          row={(index) => {
+            const recording = pages.at(index);
+            return recording ? row(recording) : <Blank />;
+          }}
+        />
+      )}
+      {nothing && (search ? <p class="nothing">No call or participant is called “{search}”.</p> : <Empty />)}
+      {wanted && <DownloadDialog recording={wanted} onClose={() => setWanted(undefined)} />}
+    </div>
+  );
+}
+
+function told(pages: Pages, live: number, search: string): string {
+  if (pages.total === 0 && !live && !search) return "";
+  if (pages.total === undefined) return pages.error ? "" : "Looking…";
+  const ended = search ? `${plural(pages.total, "match").replace("matchs", "matches")}` : plural(pages.total, "recording");
+  return live ? `${live} live · ${ended}` : ended;
+}
+
+function SearchField({ value, onChange }: { value: string; onChange(text: string): void }) {
+  const timer = useRef<number>(undefined);
+  const typed = (event: Event) => {
+    const text = (event.target as HTMLInputElement).value.trim();
+    clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => onChange(text), 180);
+  };
+  return (
+    <div class="search">
+      <Search />
+      <input
+        id="search"
+        type="search"
+        placeholder="Search calls and participants"
+        aria-label="Search calls and participants"
+        autocomplete="off"
+        spellcheck={false}
+        defaultValue={value}
+        onInput={typed}
+      />
+      <kbd aria-hidden="true">/</kbd>
+    </div>
+  );
+}
+
+function useRowHeight(): number {
+  const [phone, setPhone] = useState(narrow.matches);
+  useEffect(() => {
+    const changed = () => setPhone(narrow.matches);
+    narrow.addEventListener("change", changed);
+    return () => narrow.removeEventListener("change", changed);
+  }, []);
+  return phone ? 76 : 64;
+}
+
+/** What is live, looked at again and again, and the pages of what has ended. */
+function useRecordings(search: string): { live: Recording[]; pages: Pages } {
+  const [, redraw] = useState(0);
+  const changed = useCallback(() => redraw((count) => count + 1), []);
+  const pages = useRef<Pages>(undefined);
+  const kept = useRef<{ search: string; live: Recording[] }>({ search, live: [] });
+  if (!pages.current || kept.current.search !== search) {
+    pages.current?.close();
+    pages.current = new Pages(search, changed);
+    kept.current = { search, live: [] };
+  }
+
+  useEffect(() => {
+    const mine = pages.current;
+    let looks = 0;
+    let over = false;
+    let timer: number;
+    const look = async () => {
+      if (!document.hidden) {
+        const query = { q: search, state: "in_progress", page_size: "100" };
+        const found = await list(query).then((page) => page.items.filter(isLive), () => undefined);
+        if (over) return;
+        const ended = found && kept.current.live.some((old) => !found.some((each) => each.id === old.id));
+        if (looks % SELDOM === 0 || ended || !found) await mine?.refresh();
+        if (found) kept.current.live = found;
+        looks += 1;
+        changed();
+      }
+      if (!over) timer = window.setTimeout(look, LOOK);
+    };
+    void look();
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }, [search]);
+  useEffect(() => () => pages.current?.close(), []);
+  return { live: kept.current.live, pages: pages.current };
+}

@@ -1,0 +1,44 @@
+/** Places of the page: `#/`, `#/record`, `#/r/{id}?t=12.5`; `/r/{id}?t=12.5` leads to the latter. */
+import { useEffect, useState } from "preact/hooks";
+
+export type Route = { view: "library" } | { view: "record" } | { view: "player"; id: string; at?: number };
+
+export function parse(hash: string): Route {
+  const [path = "", query] = hash.replace(/^#/, "").split("?");
+  const id = /^\/r\/([^/]+)$/.exec(path)?.[1];
+  if (id) {
+    const at = Number.parseFloat(new URLSearchParams(query).get("t") ?? "");
+    return { view: "player", id: decoded(id), at: at >= 0 ? at : undefined };
+  }
+  return path === "/record" ? { view: "record" } : { view: "library" };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Turns a place given as a path into the same place behind the hash. */
+export function adoptPath(): void {
+  if (location.pathname !== "/" && !location.hash) {
+    history.replaceState(null, "", `/#${location.pathname}${location.search}`);
+  }
+}
+
+export function useRoute(): Route {
+  const [route, setRoute] = useState(() => parse(location.hash));
+  useEffect(() => {
+    const changed = () => setRoute(parse(location.hash));
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return route;
+}
+
+/** The link to a moment of a recording, as somebody else can open it. */
+export function momentLink(id: string, seconds: number): string {
+  return `${location.origin}/#/r/${id}?t=${Math.round(seconds * 10) / 10}`;
+}
