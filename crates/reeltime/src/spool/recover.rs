@@ -20,7 +20,7 @@ use super::parse_file_name;
 use super::reader::{Chain, ChainError, End, Item, Link, Windows, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
-const TAIL: u64 = 256 << 10;
+const TAIL: u64 = 96 << 10;
 
 /// A track found in the spool.
 #[derive(Debug)]
