@@ -62,25 +62,18 @@ impl Planar {
     }
 
     /// Appends silence to each channel.
-    pub(super) fn silence(&mut self, samples: usize) -> &mut [Vec<f32>] {
+    pub(super) fn silence(&mut self, samples: usize) {
         let end = self.end() + samples;
         self.channels.iter_mut().for_each(|channel| channel.resize(end, 0.0));
-        &mut self.channels
-    }
-
-    /// Room for `samples` more of each channel, to be filled in.
-    fn grow(&mut self, samples: usize) -> &mut [Vec<f32>] {
-        self.silence(samples);
-        self.loud_end = self.end();
-        &mut self.channels
     }
 
     /// Interleaved samples in: each channel for itself, or all as one that is their mean.
     pub(super) fn interleaved(&mut self, samples: &[i16], channels: usize) {
         let begin = self.end();
         let lanes = self.channels.len();
-        let grown = self.grow(samples.len() / channels);
-        for (lane, into) in grown.iter_mut().enumerate() {
+        self.silence(samples.len() / channels);
+        self.loud_end = self.end();
+        for (lane, into) in self.channels.iter_mut().enumerate() {
             let frames = samples.chunks_exact(channels).zip(&mut into[begin..]);
             if lanes == channels {
                 frames.for_each(|(frame, into)| *into = f32::from(frame[lane]));
@@ -126,8 +119,12 @@ impl<R: Resampler<f32>> Unit<R> {
             place = place.active_channels_mask(vec![false; channels]);
         }
         let input = SequentialSliceOfVecs::new(&from.channels, channels, from.end()).map_err(failed)?;
-        let grown = if idle { to.silence(output) } else { to.grow(output) };
-        let mut room = SequentialSliceOfVecs::new_mut(grown, channels, end + output).map_err(failed)?;
+        to.silence(output);
+        if !idle {
+            to.loud_end = to.end();
+        }
+        let mut room =
+            SequentialSliceOfVecs::new_mut(&mut to.channels, channels, end + output).map_err(failed)?;
         self.inner.process_into_buffer(&input, &mut room, Some(&place)).map_err(failed)?;
         from.take(self.input);
         let delay = self.delay.min(to.len());
