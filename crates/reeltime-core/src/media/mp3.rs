@@ -91,7 +91,7 @@ pub fn info_frame(rate: Rate, channels: u8, encoder: &str, info: Info) -> Vec<u8
         (3, true) | (_, false) => 17,
         (_, true) => 9,
     };
-    let mut out = frame_of(rate, mono, 4 + side + TOLD);
+    let mut out = frame_of(rate, mono, info.bitrate, 4 + side + TOLD);
     let place = 4 + side;
     let told = told(encoder, info, out.len());
     let end = place + told.len();
@@ -101,11 +101,12 @@ pub fn info_frame(rate: Rate, channels: u8, encoder: &str, info: Info) -> Vec<u8
     out
 }
 
-/// A frame of zeros, at the lowest bit rate that has room for `least` bytes.
-fn frame_of(rate: Rate, mono: bool, least: usize) -> Vec<u8> {
+/// A frame of zeros at this bit rate, or at the lowest that has room for `least` bytes.
+fn frame_of(rate: Rate, mono: bool, bitrate: u32, least: usize) -> Vec<u8> {
     let size = |bitrate: u32| (rate.frame_samples() / 8 * bitrate / rate.hertz) as usize;
     let bitrates = rate.bitrates();
-    let index = bitrates.iter().position(|&bitrate| size(bitrate) >= least).unwrap_or(bitrates.len() - 1);
+    let fits = |&known: &u32| known >= bitrate && size(known) >= least;
+    let index = bitrates.iter().position(fits).unwrap_or(bitrates.len() - 1);
     let mode = if mono { 3 << 6 } else { 1 << 6 };
     let mut out = vec![0; size(bitrates[index]).max(least)];
     out[0] = 0xFF;

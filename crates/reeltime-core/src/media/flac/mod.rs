@@ -162,7 +162,7 @@ impl FrameWriter {
         self.bits.clear();
         if self.channels == 2 {
             let orders = [0, 1, MID, SIDE].map(|plane| predict::best_order(&self.planes[plane]));
-            let (pairing, planes) = pair(orders.map(|(_, left)| left));
+            let (pairing, planes) = pair(orders.map(|(_, bits)| bits));
             self.head(pairing, length, number);
             planes.iter().for_each(|&plane| self.subframe(plane, orders[plane].0));
         } else {
@@ -222,7 +222,7 @@ impl FrameWriter {
     }
 }
 
-/// The pairing that leaves the least, from what the left, right, middle and side leave, and its planes.
+/// The pairing that takes the fewest bits, from those of the left, right, middle and side, and its planes.
 fn pair([left, right, mid, side]: [u64; 4]) -> (Pairing, [usize; 2]) {
     let choices = [
         (left + right, Pairing::Independent, [0, 1]),
@@ -230,7 +230,7 @@ fn pair([left, right, mid, side]: [u64; 4]) -> (Pairing, [usize; 2]) {
         (side + right, Pairing::SideRight, [SIDE, 1]),
         (mid + side, Pairing::MidSide, [MID, SIDE]),
     ];
-    let best = choices.into_iter().min_by_key(|&(sum, ..)| sum);
+    let best = choices.into_iter().min_by_key(|&(bits, ..)| bits);
     best.map_or((Pairing::Independent, [0, 1]), |(_, pairing, planes)| (pairing, planes))
 }
 

@@ -11,11 +11,11 @@ const MAX_PARAMETER: u32 = 14;
 /// Samples whose differences are summed in 32 bits: 2²² each at the most.
 const SUMMED: usize = 512;
 
-/// The order of the fixed predictor that leaves the least, and how much that is in all.
+/// The order of the fixed predictor that leaves the least, and about how many bits that takes.
 pub(super) fn best_order(samples: &[i32]) -> (usize, u64) {
     let sums = difference_sums(samples);
     let order = (0..ORDERS.min(samples.len())).min_by_key(|&order| sums[order]).unwrap_or(0);
-    (order, sums[order])
+    (order, parameter(2 * sums[order], samples.len() as u64).1)
 }
 
 /// Sums of what each predictor leaves, from the fifth sample on.

@@ -20,7 +20,8 @@ fn frames(tags: &Tags, rate: u32) -> Vec<u8> {
         out.extend(text(b"TIT2", title));
     }
     if !tags.artists.is_empty() {
-        out.extend(text(b"TPE1", &tags.artists.join("\0")));
+        // Several strings would be the standard's way, of which many players show the first alone.
+        out.extend(text(b"TPE1", &tags.artists.join(", ")));
     }
     if let Some(date) = &tags.date {
         out.extend(text(b"TDRC", &timestamp(date)));

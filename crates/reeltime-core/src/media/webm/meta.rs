@@ -74,10 +74,11 @@ fn atom(index: usize, chapter: &Chapter, rate: u32) -> Vec<u8> {
     parent(id::CHAPTER_ATOM, &parts)
 }
 
-/// Tags of the whole file; nothing where there are none. The title stands in [`info`] as well.
+/// Tags of the whole file; nothing where there are none. The title stands in [`info`].
 pub(super) fn tags(tags: &Tags) -> Vec<u8> {
-    let mut simple: Vec<_> = tags.title.iter().map(|title| tag("TITLE", title)).collect();
-    simple.extend(tags.artists.iter().map(|artist| tag("ARTIST", artist)));
+    // Of several tags of one name many players show one.
+    let artists = Some(tags.artists.join(", ")).filter(|artists| !artists.is_empty());
+    let mut simple: Vec<_> = artists.iter().map(|artists| tag("ARTIST", artists)).collect();
     simple.extend(tags.date.iter().map(|date| tag("DATE_RECORDED", date)));
     simple.extend(tags.comment.iter().map(|comment| tag("COMMENT", comment)));
     if simple.is_empty() {

@@ -1,0 +1,22 @@
+//! Packets to samples.
+
+use reeltime_core::codec::Decoder;
+use reeltime_core::media::{Codec, Format, g711};
+
+use crate::Error;
+
+mod opus;
+mod pcm;
+
+/// A decoder of a track's packets, at the rate and with the channels of `format`.
+///
+/// # Errors
+/// [`Error::Refused`] where libopus refuses: a format that [`Format::new`] refuses, or no memory.
+pub fn decoder(format: Format) -> Result<Box<dyn Decoder>, Error> {
+    Ok(match format.codec {
+        Codec::S16le => Box::new(pcm::Linear::new(format)),
+        Codec::Mulaw => Box::new(pcm::Table::new(format, &g711::MULAW)),
+        Codec::Alaw => Box::new(pcm::Table::new(format, &g711::ALAW)),
+        Codec::Opus => Box::new(opus::OpusDecoder::new(format)?),
+    })
+}

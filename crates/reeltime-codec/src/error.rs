@@ -1,0 +1,50 @@
+use std::ops::RangeInclusive;
+
+use reeltime_core::media::Container;
+
+/// Why an encoder or decoder cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The codec does not know the rate.
+    #[error("{container} cannot hold {rate} samples a second: resample to {possible}")]
+    Rate {
+        /// The file asked for.
+        container: Container,
+        /// Samples per second.
+        rate: u32,
+        /// What [`crate::rate_for`] says.
+        possible: u32,
+    },
+    /// The container has no room for so many channels, or there is none.
+    #[error("{container} holds 1 to {most} channels, not {channels}")]
+    Channels {
+        /// The file asked for.
+        container: Container,
+        /// Interleaved channels.
+        channels: u8,
+        /// The most that it holds.
+        most: u8,
+    },
+    /// The codec cannot use as many bits, or as few.
+    #[error(
+        "{bitrate} bits a second are not possible in {container} at this rate: use {} to {}",
+        possible.start(), possible.end()
+    )]
+    Bitrate {
+        /// The file asked for.
+        container: Container,
+        /// Bits per second.
+        bitrate: u32,
+        /// What is possible at this rate and with these channels.
+        possible: RangeInclusive<u32>,
+    },
+    /// LAME is not installed, or is not one that we can use.
+    #[error(
+        "mp3 needs LAME, which is not here ({0}): install it (on Debian: apt install libmp3lame0), \
+         or ask for another format"
+    )]
+    NoLame(String),
+    /// The codec's own library refuses.
+    #[error("{0}")]
+    Refused(String),
+}
