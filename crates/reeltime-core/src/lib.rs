@@ -6,7 +6,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`time`], [`id`] | the units: microseconds on a recording's clock, UTC labels, ids |
-//! | [`media`] | codecs, their framing, and containers as bytes out (WAV, Ogg) |
+//! | [`media`] | codecs, their framing, and containers as bytes out (WAV, FLAC, Ogg, MP3, `WebM`, MP4) |
+//! | [`codec`] | what the renderer asks of decoders and encoders |
 //! | [`wire`] | dialects: bytes ↔ typed messages |
 //! | [`session`] | one ingest connection's life as a state machine |
 //! | [`log`] | the on-disk format of a track's log, and its recovery as a pure function |

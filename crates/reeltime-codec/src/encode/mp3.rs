@@ -18,8 +18,9 @@ const LEAST_PADDING: u64 = 576;
 const LEAD: u16 = 47;
 /// Samples at the beginning that are not the sound's.
 const DELAY: u16 = LEAD + LAMES_DELAY;
-/// Frames of the shortest file: ffmpeg does not know one for MP3 that has fewer.
-const LEAST_FRAMES: u64 = 3;
+/// Samples of the shortest file, silence counted, in whole frames: ffmpeg does not know a shorter one for MP3, and
+/// more silence the information frame could not tell.
+const LEAST: u64 = 4 * 1_152;
 
 pub(super) struct Mp3 {
     lame: Lame,
@@ -44,7 +45,17 @@ impl Mp3 {
         // The nearest that there is, from above.
         let bitrate = known.into_iter().find(|&bitrate| bitrate >= wanted).unwrap_or(most);
         let lame = Lame::new(Settings { rate: spec.rate, channels: spec.channels, bitrate })?;
-        Ok(Self { lame, spec: spec.clone(), rate, bitrate, samples: 0, bytes: 0, crc: 0, finished: false })
+        Ok(Self {
+            lame,
+            spec: spec.clone(),
+            rate,
+            bitrate,
+            samples: 0,
+            bytes: 0,
+            crc: 0,
+            begun: false,
+            finished: false,
+        })
     }
 
     fn head_bytes(&self) -> Vec<u8> {
@@ -85,7 +96,7 @@ impl Mp3 {
 const fn frames_for(samples: u64, rate: Rate) -> (u64, u16) {
     let size = rate.frame_samples() as u64;
     let (frames, padding) = lames_frames(samples, size);
-    let more = LEAST_FRAMES.saturating_sub(frames);
+    let more = (LEAST / size).saturating_sub(frames);
     (frames + more, (padding + more * size) as u16)
 }
 
@@ -115,7 +126,7 @@ impl Encoder for Mp3 {
         let begin = out.len();
         self.begin(out)?;
         let size = u64::from(self.rate.frame_samples());
-        let more = LEAST_FRAMES.saturating_sub(lames_frames(self.samples, size).0) * size;
+        let more = LEAST.saturating_sub(lames_frames(self.samples, size).0 * size);
         self.lame.encode(&vec![0; more as usize * usize::from(self.spec.channels)], out)?;
         self.lame.flush(out)?;
         self.note(&out[begin..]);

@@ -46,17 +46,23 @@ impl Packets {
         let bitrate = bitrate(container, spec, suits, 6_000..=510_000)?;
         let (libopus, delay) =
             libopus(spec, bitrate).map_err(|error| Error::Refused(format!("libopus: {error}")))?;
-        let factor = opus::RATE / spec.rate;
+        let factor = u64::from(opus::RATE / spec.rate);
         let size = (spec.rate / PACKETS) as usize * usize::from(spec.channels);
+        // Silence that makes what players leave out at the beginning a whole packet: its length is then whole
+        // milliseconds, which is what `WebM` counts in, and ffmpeg does not leave out samples at both ends of one.
+        let delay = delay.max(0) as u64 * factor;
+        let lead = PACKET_SAMPLES.saturating_sub(delay) / factor;
+        let mut held = Vec::with_capacity(size);
+        held.resize(lead as usize * usize::from(spec.channels), 0);
         Ok(Self {
             libopus,
             size,
             channels: spec.channels,
-            factor: factor.into(),
-            held: Vec::with_capacity(size),
+            factor,
+            held,
             samples: 0,
             made: 0,
-            pre_skip: (delay.max(0) as u32 * factor) as u16,
+            pre_skip: (delay + lead * factor) as u16,
         })
     }
 

@@ -110,7 +110,7 @@ fn opus_tools_agree_about_ogg() {
         let sound = melody(rate, channels, samples);
         let path = folder.file(Ogg, &spec(rate, channels), &sound);
         let said = line("opusinfo", &[text(&path)]);
-        assert!(!said.contains("WARNING") && said.contains("Pre-skip: 312"), "{said}");
+        assert!(!said.contains("WARNING") && said.contains("Pre-skip: 960"), "{said}");
         assert!(said.contains(&format!("Original sample rate: {rate} Hz")), "{said}");
         // opusdec always writes two channels of a file that has them, one of another.
         assert_eq!(opusdec(&path).len(), played(Ogg, rate, samples) * usize::from(channels));
@@ -171,7 +171,7 @@ fn mp3_frames_are_as_many_as_the_head_says() {
             ["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"];
         let packets: usize = line("ffprobe", &[&args[..], &[text(&path)]].concat()).parse().unwrap();
         let size = if rate < 32_000 { 576 } else { 1_152 };
-        assert_eq!(packets, (samples + 623 + 576).div_ceil(size).max(3));
+        assert_eq!(packets, (samples + 623 + 576).div_ceil(size).max(4_608 / size));
     }
 }
 
@@ -185,10 +185,10 @@ fn seeking_lands_on_the_place() {
             ["-v", "warning", "-ss", "5.5", "-i", text(&path), "-ar", "16000", "-f", "s16le", "-"];
         let bytes = run("ffmpeg", &arguments);
         let heard: Vec<_> = bytes.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect();
-        // A decoder that begins in the middle is right after 80 ms. In WebM, its own as well, ffmpeg plays 7 ms
-        // too many there.
-        let most = if container == Webm { 130 } else { 0 };
-        let (lag, alike) = lag(&sound[90_000..106_000], &heard[2_000..], 140);
+        // A decoder that begins in the middle is right after 80 ms. In WebM, of its own making as well, ffmpeg then
+        // plays the encoder's delay, which it should leave out: 20 ms here.
+        let most = if container == Webm { 330 } else { 0 };
+        let (lag, alike) = lag(&sound[90_000..106_000], &heard[2_000..], 340);
         assert!(lag.abs() <= most && alike > 0.98, "{container}: {lag} samples late, alike {alike}");
     }
 }

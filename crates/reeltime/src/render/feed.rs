@@ -1,0 +1,180 @@
+//! A track's packets, from its log or from its file in the store. Both block, on a thread that may.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use ogg::PacketReader;
+use reeltime_core::keys::ObjectKey;
+use reeltime_core::log::{PacketMeta, Record};
+use reeltime_core::media::{Format, wav};
+use reeltime_core::time::Micros;
+
+use crate::error::Error;
+use crate::spool::{Chain, Cursor, Item, Reach, read_on};
+use crate::store::{ByteStream, Store};
+
+/// Packets given at a time: nothing is read far ahead of what is mixed.
+const ROW: usize = 16;
+/// Bytes of samples given as one packet.
+const PIECE: usize = 16 * 1024;
+
+/// Takes a packet.
+pub(super) type Take<'a> = &'a mut dyn FnMut(PacketMeta, &[u8]);
+
+/// Packets in order.
+pub(super) trait Feed: Send {
+    /// Gives some; whether there may be more.
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool>;
+
+    /// The log's files as they are now, where it is a log that grows.
+    fn renew(&mut self, _chain: Arc<Chain>) {}
+}
+
+/// Where a track's packets lie.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// In its log.
+    Log(Arc<Chain>),
+    /// In its file as received, in the store.
+    Stored(ObjectKey),
+}
+
+impl Origin {
+    /// `growing`: more will be appended to the log.
+    pub(super) async fn open(
+        &self,
+        store: &dyn Store,
+        format: Format,
+        samples: u64,
+        growing: bool,
+    ) -> Result<Box<dyn Feed>, Error> {
+        let key = match self {
+            Self::Log(chain) => {
+                let reach = if growing { Reach::Growing } else { Reach::Whole };
+                return Ok(Box::new(Log { chain: Arc::clone(chain), cursor: Cursor::default(), reach }));
+            }
+            Self::Stored(key) => key,
+        };
+        let Some(head) = wav::Head::of(format, Some(samples)) else {
+            let body = Body { stream: store.get(key, None).await?, chunk: Bytes::new() };
+            return Ok(Box::new(Ogg { format, packets: PacketReader::new(body), heads: 2, samples: 0 }));
+        };
+        let first = head.to_bytes().len() as u64;
+        let last = first + head.data_len().unwrap_or(u64::MAX - first);
+        let body = Body { stream: store.get(key, Some(first..last)).await?, chunk: Bytes::new() };
+        Ok(Box::new(Samples { body, align: head.block_align() as usize, samples: 0, piece: vec![0; PIECE] }))
+    }
+}
+
+struct Log {
+    chain: Arc<Chain>,
+    cursor: Cursor,
+    reach: Reach,
+}
+
+impl Feed for Log {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let mut given = 0;
+        read_on(&self.chain, &mut self.cursor, self.reach, |item| {
+            if let Item::Record(Record::Packet(packet)) = item {
+                take(packet.meta, packet.payload);
+                given += 1;
+            }
+            if given < ROW { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(given == ROW)
+    }
+
+    fn renew(&mut self, chain: Arc<Chain>) {
+        self.chain = chain;
+    }
+}
+
+/// The body of a stored file, for a reader that blocks.
+struct Body {
+    stream: ByteStream,
+    chunk: Bytes,
+}
+
+impl Read for Body {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.stream.blocking_next() {
+                Some(chunk) => self.chunk = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let read = out.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut out[..read]);
+        Ok(read)
+    }
+}
+
+/// Ogg's reader asks for it and does not use it.
+impl Seek for Body {
+    fn seek(&mut self, _to: SeekFrom) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Of sources whose timestamps are counts, so that arrival says nothing.
+const fn counted(samples: u64) -> PacketMeta {
+    PacketMeta { arrival: Micros(0), timestamp: samples, sequence: None }
+}
+
+/// The samples of a WAV file.
+struct Samples {
+    body: Body,
+    align: usize,
+    samples: u64,
+    piece: Vec<u8>,
+}
+
+impl Feed for Samples {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let wanted = PIECE / self.align * self.align;
+        let mut filled = 0;
+        while filled < wanted {
+            match self.body.read(&mut self.piece[filled..wanted])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let whole = filled / self.align * self.align;
+        if whole > 0 {
+            take(counted(self.samples), &self.piece[..whole]);
+            self.samples += (whole / self.align) as u64;
+        }
+        Ok(filled == wanted)
+    }
+}
+
+/// The packets of an Ogg file.
+struct Ogg {
+    format: Format,
+    packets: PacketReader<Body>,
+    /// Header packets still to come.
+    heads: u8,
+    samples: u64,
+}
+
+impl Feed for Ogg {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let failed = |error| match error {
+            ogg::OggReadError::ReadError(error) => error,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        };
+        for _ in 0..ROW {
+            let Some(packet) = self.packets.read_packet().map_err(failed)? else { return Ok(false) };
+            if self.heads > 0 {
+                self.heads -= 1;
+                continue;
+            }
+            take(counted(self.samples), &packet.data);
+            self.samples += self.format.samples_in(&packet.data).unwrap_or(0);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,345 @@
+//! Tracks to one file: what of them is heard where, at which rate and level, in which format.
+
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeltime_core::codec::{Spec, Tags};
+use reeltime_core::log::Record;
+use reeltime_core::media::{Container, Format};
+use reeltime_core::render::{
+    Drift, DriftMeter, LoudnessMeter, MixRenderer, Mixer, Need, Plan, Run, TrackInput, TrackPcm,
+};
+use reeltime_core::time::Micros;
+use reeltime_core::timeline::{Counting, Layout};
+
+use super::feed::{Feed, Origin};
+use super::track::{Out, Progress};
+use crate::error::Error;
+use crate::recorder::MediaError;
+use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
+use crate::store::{ByteSender, ByteStream, Store};
+
+/// A track to be heard.
+#[derive(Clone)]
+pub(crate) struct MixTrack {
+    pub(crate) participant: String,
+    pub(crate) format: Format,
+    pub(crate) counting: Counting,
+    pub(crate) layout: Layout,
+    pub(crate) origin: Origin,
+    /// How far its clock is off, where that is known: see [`Drift::ppm`].
+    pub(crate) drift_ppm: Option<f64>,
+    /// While it is being recorded and the file is to follow it.
+    pub(crate) live: Option<Arc<TrackLog>>,
+}
+
+/// A file to make of tracks.
+#[derive(Clone)]
+pub(crate) struct MixJob {
+    pub(crate) plan: Plan,
+    pub(crate) tracks: Vec<MixTrack>,
+    pub(crate) container: Container,
+    pub(crate) bitrate: Option<u32>,
+    pub(crate) tags: Tags,
+    /// In LUFS: every track is brought there.
+    pub(crate) loudness: Option<f32>,
+}
+
+/// A file that is ready to be made.
+pub(crate) struct Prepared {
+    renderer: MixRenderer,
+    tracks: Vec<Source>,
+    out: Out,
+}
+
+struct Source {
+    feed: Box<dyn Feed>,
+    live: Option<Arc<TrackLog>>,
+}
+
+/// What takes the file besides whoever reads it.
+pub(crate) trait Made: Send {
+    /// The next bytes.
+    fn bytes(&mut self, bytes: &[u8]);
+    /// All of it has been made; these bytes belong at its beginning instead of what came there.
+    fn complete(&mut self, head: Option<Vec<u8>>);
+}
+
+impl MixJob {
+    /// What the encoder is told, and how long the file is where that is known beforehand.
+    ///
+    /// # Errors
+    /// Where the tracks cannot be had in this way.
+    pub(crate) fn describe(&self) -> Result<(Spec, Option<u64>), MediaError> {
+        let mixer = self.mixer(&[])?;
+        let spec = self.spec(&mixer);
+        // An encoder that cannot be had says so before anything is sent.
+        let len = file_len(self.container, &spec)?;
+        Ok((spec, len))
+    }
+
+    fn spec(&self, mixer: &Mixer) -> Spec {
+        Spec { bitrate: self.bitrate, tags: self.tags.clone(), ..mixer.spec() }
+    }
+
+    /// `gains`: of each track; 1 where there is none.
+    fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
+        let mut plan = self.plan.clone();
+        if plan.rate.is_none() {
+            // The highest that there is, where the format knows it.
+            let highest = Mixer::new(plan.clone(), self.inputs(&[])?)?.spec().rate;
+            plan.rate = Some(reeltime_codec::rate_for(self.container, highest));
+        }
+        Ok(Mixer::new(plan, self.inputs(gains)?)?)
+    }
+
+    fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
+        let input = |(number, track): (usize, &MixTrack)| {
+            Ok(TrackInput {
+                participant: track.participant.clone(),
+                format: track.format,
+                counting: track.counting,
+                layout: track.layout.clone(),
+                decoder: reeltime_codec::decoder(track.format)?,
+                gain: gains.get(number).copied().unwrap_or(1.0),
+                drift: track.drift_ppm.and_then(Drift::from_ppm),
+            })
+        };
+        self.tracks.iter().enumerate().map(input).collect()
+    }
+
+    /// Opens the tracks; levels are measured here.
+    ///
+    /// # Errors
+    /// Where a track cannot be read, or not be had in this way.
+    pub(crate) async fn prepare(
+        &self,
+        store: &Arc<dyn Store>,
+        range: Option<Range<u64>>,
+    ) -> Result<Prepared, MediaError> {
+        let gains = match self.loudness {
+            Some(target) => self.gains(store, target).await?,
+            None => Vec::new(),
+        };
+        let mixer = self.mixer(&gains)?;
+        let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
+        let mut tracks = Vec::new();
+        for track in &self.tracks {
+            let feed = track.open(store, self.plan.open).await?;
+            tracks.push(Source { feed, live: track.live.clone() });
+        }
+        let (pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
+        Ok(Prepared { renderer: MixRenderer::new(mixer, encoder), tracks, out: Out::new(pass, left) })
+    }
+
+    async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
+        let mut gains = Vec::new();
+        for track in &self.tracks {
+            let mut feed = track.open(store, false).await?;
+            let decoder = reeltime_codec::decoder(track.format)?;
+            let mut meter = LoudnessMeter::new(decoder.channels(), track.format.rate);
+            let mut pcm = TrackPcm::new(track.format, track.counting, &track.layout, decoder);
+            let measured = tokio::task::spawn_blocking(move || -> io::Result<f32> {
+                let mut more = true;
+                while more {
+                    more = feed.give(&mut |meta, payload| pcm.push(meta, payload))?;
+                    let there = pcm.available();
+                    pcm.read(there, |run| match run {
+                        Run::Samples(samples) => meter.samples(samples),
+                        Run::Silence(samples) => meter.silence(samples),
+                    });
+                }
+                Ok(meter.gain(target))
+            });
+            gains.push(measured.await.map_err(io::Error::other).flatten().map_err(Error::Spool)?);
+        }
+        Ok(gains)
+    }
+}
+
+impl MixTrack {
+    async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
+        self.origin.open(&**store, self.format, self.layout.samples, growing).await
+    }
+}
+
+/// Bytes of a file with these samples, where that is known before it is made.
+///
+/// # Errors
+/// Where there is no such encoder.
+pub(crate) fn file_len(container: Container, spec: &Spec) -> Result<Option<u64>, reeltime_codec::Error> {
+    let mut encoder = reeltime_codec::encoder(container, spec)?;
+    let (Container::Wav, Some(samples)) = (container, spec.samples) else { return Ok(None) };
+    let mut around = Vec::new();
+    encoder.start(&mut around);
+    let _ = encoder.finish(&mut around);
+    Ok(Some(around.len() as u64 + samples * u64::from(spec.channels) * 2))
+}
+
+/// How far the clock of a logged track is off, in parts in a million.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub(crate) fn drift_of(chain: &Chain, layout: &Layout) -> io::Result<Option<f64>> {
+    let header = chain.header();
+    let mut meter = DriftMeter::new(header.format.rate, header.counting);
+    read_chain(chain, |item| {
+        if let Item::Record(Record::Packet(packet)) = item {
+            meter.packet(packet.meta, header.format.samples_in(packet.payload).unwrap_or(0));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(meter.drift(layout).map(Drift::ppm))
+}
+
+impl Prepared {
+    /// Starts to make the file; its bytes come as they are made. `made` is given all of them, or is dropped where
+    /// nobody reads any more.
+    pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
+        let (sender, stream) = ByteStream::channel(2);
+        tokio::spawn(self.run(made, sender));
+        stream
+    }
+
+    async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
+        loop {
+            let step = tokio::task::spawn_blocking(move || {
+                let done = self.step();
+                let chunk = self.out.take();
+                if let Some(made) = &mut made {
+                    made.bytes(&chunk);
+                    if matches!(done, Ok(Progress::AllRead)) {
+                        made.complete(self.renderer.head());
+                    }
+                }
+                (self, made, done, chunk)
+            });
+            let Ok((next, still, done, chunk)) = step.await else { return };
+            (self, made) = (next, still);
+            // A reader that went away needs no answer, and the work stops.
+            if !chunk.is_empty() && sender.send(chunk).await.is_err() {
+                return;
+            }
+            match done {
+                Ok(Progress::Full) => {}
+                Ok(Progress::AllRead) => {
+                    let _ = sender.finish().await;
+                    return;
+                }
+                Err(error) => {
+                    let _ = sender.fail(error).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Makes a chunk, or what is left.
+    fn step(&mut self) -> io::Result<Progress> {
+        let failed = |error| io::Error::other(format!("cannot render: {error}"));
+        while !self.out.is_full() {
+            let mixer = self.renderer.mixer();
+            if let Need::Packet(number) = mixer.needs().map_err(failed)? {
+                let source = &mut self.tracks[number];
+                if !source.feed.give(&mut |meta, payload| mixer.push(number, meta, payload))? {
+                    mixer.end(number);
+                }
+            } else if !self.renderer.step(&mut self.out.buffer).map_err(failed)? {
+                return Ok(Progress::AllRead);
+            }
+        }
+        Ok(self.out.progress())
+    }
+
+    /// Starts to make a file of tracks that are being recorded, to their end: its bytes come as they are received,
+    /// `horizon` later at most where a track is silent. `now` is the time on the recording's clock.
+    pub(crate) fn follow(
+        self,
+        disk: Arc<dyn Disk>,
+        horizon: Duration,
+        now: impl Fn() -> Micros + Send + 'static,
+    ) -> ByteStream {
+        let (sender, stream) = ByteStream::channel(2);
+        tokio::spawn(async move {
+            let mut following = self;
+            loop {
+                let logs: Vec<_> = following.tracks.iter().map(|source| source.live.clone()).collect();
+                // In this order: what is appended before the end is seen, is also read.
+                let ended: Vec<bool> = logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
+                for log in logs.iter().flatten() {
+                    log.flush().await;
+                }
+                let (disk, passed) = (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
+                let done = ended.iter().all(|ended| *ended);
+                let step = tokio::task::spawn_blocking(move || {
+                    let stepped = following.go_on(&*disk, &ended, passed);
+                    (following, stepped)
+                });
+                let Ok((next, Ok(progress))) = step.await else { return };
+                following = next;
+                let chunk = following.out.take();
+                if !chunk.is_empty() && sender.send(chunk).await.is_err() {
+                    return;
+                }
+                match progress {
+                    Progress::Full => {}
+                    Progress::AllRead if done => {
+                        let _ = sender.finish().await;
+                        return;
+                    }
+                    Progress::AllRead => tokio::time::sleep(BEAT).await,
+                }
+            }
+        });
+        stream
+    }
+
+    /// Mixes what has come since.
+    fn go_on(&mut self, disk: &dyn Disk, ended: &[bool], passed: Micros) -> io::Result<Progress> {
+        let failed = |error| io::Error::other(format!("cannot render: {error}"));
+        for (number, source) in self.tracks.iter_mut().enumerate() {
+            let Some(log) = &source.live else { continue };
+            // One that was released meanwhile is read on from the files that are open.
+            if let Ok(chain) = Chain::find(disk, log.id()) {
+                source.feed.renew(Arc::new(chain));
+            }
+            if let Some(layout) = log.layout() {
+                self.renderer.mixer().extend(number, &layout);
+            }
+            match ended[number] {
+                true => self.renderer.mixer().close(number),
+                false => self.renderer.mixer().pass_to(number, passed),
+            }
+        }
+        while !self.out.is_full() {
+            let mixer = self.renderer.mixer();
+            match mixer.needs().map_err(failed)? {
+                Need::Packet(number) => {
+                    let source = &mut self.tracks[number];
+                    let mut given = false;
+                    let more = source.feed.give(&mut |meta, payload| {
+                        given = true;
+                        mixer.push(number, meta, payload);
+                    })?;
+                    match (more, ended[number]) {
+                        (false, true) => mixer.end(number),
+                        (false, false) if !given => return Ok(Progress::AllRead),
+                        _ => {}
+                    }
+                }
+                Need::Extend => return Ok(Progress::AllRead),
+                Need::Step | Need::Done => {
+                    if !self.renderer.step(&mut self.out.buffer).map_err(failed)? {
+                        return Ok(Progress::AllRead);
+                    }
+                }
+            }
+        }
+        Ok(Progress::Full)
+    }
+}
+
+/// How often live tracks that are followed are looked at.
+const BEAT: Duration = Duration::from_millis(250);

@@ -1,0 +1,16 @@
+//! The renderer: from tracks to the bytes of a file, a chunk at a time, in constant memory. One code for live, final
+//! and on demand. A thread is borrowed for a chunk, never for as long as a reader takes.
+//!
+//! | module | makes |
+//! |---|---|
+//! | `track` | one track as received, from its log |
+//! | `mix` | one or many tracks in a layout and a format, from their logs or their files in the store |
+//! | `feed` | the packets that a mix is made of |
+
+mod feed;
+mod mix;
+mod track;
+
+pub(crate) use feed::Origin;
+pub(crate) use mix::{Made, MixJob, MixTrack, Prepared, drift_of};
+pub(crate) use track::{Job, follow, render, survey_chain};
