@@ -110,6 +110,9 @@ pub struct Manifest {
     /// Its tracks, in the order they began.
     #[serde(default)]
     pub tracks: Vec<Track>,
+    /// Files made of its tracks and kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renditions: Vec<Rendition>,
 }
 
 impl Manifest {
@@ -134,8 +137,21 @@ impl Manifest {
             ended_at: ended.map(|ended| ended.to_string()),
             duration_seconds: tracks.iter().map(Track::end_seconds).fold(0.0, f64::max),
             tracks,
+            renditions: Vec::new(),
         }
     }
+}
+
+/// A file made of a recording's tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendition {
+    /// The name of its format: `wav`, `mp3`, …
+    pub format: String,
+    /// Who is heard where: `mono`, `stereo` or `tracks`.
+    pub layout: String,
+    /// The file.
+    #[serde(flatten)]
+    pub object: Object,
 }
 
 /// One participant's one media stream in a recording.
@@ -154,6 +170,9 @@ pub struct Track {
     /// recording's clock.
     #[serde(flatten)]
     pub layout: Layout,
+    /// By how many parts in a million its clock was slower than the recording's, where that was worth correcting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_ppm: Option<f64>,
     /// Its file as received, once that is published.
     #[serde(default)]
     pub object: Option<Object>,

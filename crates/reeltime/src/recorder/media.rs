@@ -1,96 +1,34 @@
 //! A recording's sound as a stream of bytes: from the store once it is published, from the spool before.
 
+use std::fs::File;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::Purpose;
-use reeltime_core::manifest::Manifest;
-use reeltime_core::media::{Codec, Format};
-use reeltime_core::render::{Gaps, Output, RenderError, Samples, Sizes, TrackRenderer};
+use reeltime_core::manifest::{self, Manifest};
+use reeltime_core::media::{Codec, Container};
+use reeltime_core::render::{Gaps, Output, Samples, Sizes, TrackRenderer};
+use reeltime_core::timeline::{Counting, Layout};
 
+use super::Recorder;
+use super::cache::CacheKey;
 use super::live::LiveRecording;
 use super::publish::{Settled, extension, master};
-use super::{Recorder, decode};
+use super::selection::{MediaError, Selection};
+use super::tags::tags;
 use crate::error::Error;
-use crate::render::{Job, follow, render};
+use crate::render::{Job, MixJob, MixTrack, Origin, follow, render};
 use crate::spool::{Chain, TrackLog};
-use crate::store::ByteStream;
+use crate::store::{ByteStream, read_file};
 
-/// A container to serve. More come with the renderer's encoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MediaFormat {
-    /// WAV.
-    Wav,
-    /// Ogg, from Opus as received.
-    Ogg,
-}
-
-impl FromStr for MediaFormat {
-    type Err = MediaError;
-    fn from_str(text: &str) -> Result<Self, MediaError> {
-        match text {
-            "wav" => Ok(Self::Wav),
-            "ogg" => Ok(Self::Ogg),
-            _ => Err(MediaError::UnknownFormat(text.chars().take(32).collect())),
-        }
-    }
-}
-
-/// Which sound of a recording.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// The container; by default the one that holds the track as received.
-    pub format: Option<MediaFormat>,
-    /// Whose; needed where there are several.
-    pub participant: Option<String>,
-    /// Which track; needed where a participant has several.
-    pub track: Option<TrackId>,
-    /// How many channels it must have; as recorded where absent.
-    pub channels: Option<u8>,
-    /// G.711 as 16 bit linear.
-    pub decode: bool,
-    /// Of a live recording: go on to its end.
-    pub follow: bool,
-}
-
-/// Why a sound cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MediaError {
-    /// The tenant has no such recording.
-    #[error("Recording not found")]
-    NotFound,
-    /// Nothing was recorded, or nothing yet.
-    #[error("nothing is recorded yet")]
-    Empty,
-    /// Several participants and none named, or one that is not there.
-    #[error("name one participant, or one track; this recording has {}", .known.join(", "))]
-    Participant {
-        /// Those that it has, with their tracks.
-        known: Vec<String>,
-    },
-    /// Another number of channels than was recorded.
-    #[error("the recording has {recorded} channels, not {asked}: mixes and other layouts are not made yet")]
-    Channels {
-        /// Channels asked for.
-        asked: u8,
-        /// Channels recorded.
-        recorded: u8,
-    },
-    /// A container that does not exist here.
-    #[error("the format {0} is not available: ask for wav or ogg")]
-    UnknownFormat(String),
-    /// One that does not fit the track.
-    #[error(transparent)]
-    Format(#[from] RenderError),
-    /// Something failed.
-    #[error(transparent)]
-    Failed(#[from] Error),
-}
+/// How far a file that follows a recording waits for a speaker who is silent.
+const HORIZON: Duration = Duration::from_secs(5);
+/// The loudness that can be asked for, in LUFS.
+const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
 
 /// A sound, ready to be read.
 #[derive(Debug)]
@@ -109,17 +47,12 @@ pub struct Media {
     source: Source,
 }
 
-#[derive(Debug)]
 enum Source {
     Object {
         key: ObjectKey,
     },
-    /// A G.711 master in the store, to be decoded.
-    Decode {
-        key: ObjectKey,
-        format: Format,
-        samples: u64,
-    },
+    /// Made before, and kept.
+    Kept(Arc<File>, u64),
     /// Still in the spool: opened here, so that a publication meanwhile takes nothing away.
     Spool(Box<Job>),
     /// Nothing yet but a head.
@@ -129,6 +62,10 @@ enum Source {
         log: Arc<TrackLog>,
         output: Output,
     },
+    /// To be made of one or many tracks; kept under this name where nothing will change any more.
+    Mix(Box<MixJob>, Option<CacheKey>),
+    /// To be made of tracks that are being recorded, to their end.
+    LiveMix(Box<MixJob>, Arc<LiveRecording>),
 }
 
 impl Recorder {
@@ -142,6 +79,9 @@ impl Recorder {
         id: RecordingId,
         selection: &Selection,
     ) -> Result<Media, MediaError> {
+        if let Some(loudness) = selection.loudness.filter(|loudness| !LOUDNESS.contains(loudness)) {
+            return Err(MediaError::Loudness(loudness));
+        }
         if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
             match self.live_media(&live, &tracks, selection) {
                 // Published meanwhile: the catalogue has it now.
@@ -153,38 +93,131 @@ impl Recorder {
             self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?.ok_or(MediaError::NotFound)?;
         let manifest: Option<Manifest> =
             row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
-        let track = choose(&tracks, selection, |track| (&track.participant, track.id))?;
-        let object = track.object.as_ref().ok_or(MediaError::Empty)?;
-        let output = wanted(track.format, selection)?;
+        self.stored_media(&manifest.ok_or(MediaError::Empty)?, selection)
+    }
+
+    /// Of a recording whose files are in the store.
+    fn stored_media(&self, manifest: &Manifest, selection: &Selection) -> Result<Media, MediaError> {
+        let tracks = choose(&manifest.tracks, selection, |track| (&track.participant, track.id))?;
+        if let [track] = tracks[..]
+            && selection.is_as_received(track.format)
+        {
+            let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+            let output = Output::as_received(track.format.codec);
+            return self.object(object, output.mime(), extension(&output), track.id.to_string());
+        }
+        let kept = manifest.renditions.iter().find(|rendition| {
+            let kinds = (rendition.format.parse(), rendition.layout.parse());
+            matches!(kinds, (Ok(format), Ok(layout)) if selection.is_rendition(format, layout))
+        });
+        if let (Some(rendition), true) = (kept, tracks.len() == manifest.tracks.len()) {
+            let container: Container = rendition.format.parse()?;
+            let tag = format!("{}-{}", manifest.id, rendition.layout);
+            return self.object(&rendition.object, container.mime(), container.name(), tag);
+        }
+        let stored = |track: &&manifest::Track| {
+            let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+            let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
+            Ok(MixTrack {
+                participant: track.participant.clone(),
+                format: track.format,
+                counting: Counting::Samples,
+                layout: as_stored(&track.layout),
+                origin: Origin::Stored(key),
+                drift_ppm: track.drift_ppm,
+                live: None,
+            })
+        };
+        let mixed = tracks.iter().map(stored).collect::<Result<Vec<_>, MediaError>>()?;
+        let mut job = job(mixed, selection);
+        job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
+        let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
+        let key = CacheKey::new(manifest.id, &what, job.container.name());
+        if let Some((file, size)) = self.inner().cache.find(&key) {
+            let source = Source::Kept(Arc::new(file), size);
+            return Ok(self.made(job.container, Some(size), Some(key.tag()), true, source));
+        }
+        let (_, len) = job.describe()?;
+        let container = job.container;
+        Ok(self.made(container, len, Some(key.tag()), true, Source::Mix(Box::new(job), Some(key))))
+    }
+
+    fn object(
+        &self,
+        object: &manifest::Object,
+        mime: &'static str,
+        extension: &'static str,
+        tag: String,
+    ) -> Result<Media, MediaError> {
         let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
-        let decoded = matches!(output, Output::Wav { samples: Samples::Linear { .. }, .. });
-        let (samples, format) = (track.layout.samples, track.format);
-        let len = if decoded { decode::wav_len(format, samples) } else { object.bytes };
-        let source = if decoded { Source::Decode { key, format, samples } } else { Source::Object { key } };
         Ok(Media {
-            mime: output.mime(),
-            extension: extension(&output),
-            len: Some(len),
+            mime,
+            extension,
+            len: Some(object.bytes),
             complete: true,
-            etag: Some(format!("\"{}-{len}\"", track.id)),
+            etag: Some(format!("\"{tag}-{}\"", object.bytes)),
+            recorder: self.clone(),
+            source: Source::Object { key },
+        })
+    }
+
+    fn made(
+        &self,
+        container: Container,
+        len: Option<u64>,
+        etag: Option<String>,
+        complete: bool,
+        source: Source,
+    ) -> Media {
+        Media {
+            mime: container.mime(),
+            extension: container.name(),
+            len,
+            complete,
+            etag,
             recorder: self.clone(),
             source,
-        })
+        }
     }
 
     fn live_media(
         &self,
-        live: &LiveRecording,
+        live: &Arc<LiveRecording>,
         tracks: &[Settled],
         selection: &Selection,
     ) -> Result<Media, MediaError> {
-        let track = choose(tracks, selection, |track| (&track.header.participant, track.log.id()))?;
-        let output = match live.purpose {
-            Purpose::Transcribe { .. } => master(track),
-            Purpose::Plain => wanted(track.header.format, selection)?,
-        };
-        if selection.follow && !track.log.is_closed() {
+        let chosen = choose(tracks, selection, |track| (&track.header.participant, track.log.id()))?;
+        if let [track] = chosen[..] {
+            let format = track.header.format;
+            let linear = selection.decode
+                && Selection { decode: false, ..selection.clone() }.is_as_received(format)
+                && format.codec != Codec::Opus;
+            if live.purpose != Purpose::Plain {
+                return self.live_track(live, track, selection.follow, master(track));
+            }
+            if selection.is_as_received(format) || linear {
+                let output = match linear && format.codec != Codec::S16le {
+                    true => {
+                        let samples = Samples::Linear { gain: 1.0 };
+                        Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact }
+                    }
+                    false => Output::as_received(format.codec),
+                };
+                return self.live_track(live, track, selection.follow, output);
+            }
+        }
+        self.live_mix(live, &chosen, selection)
+    }
+
+    /// One track as it is received.
+    fn live_track(
+        &self,
+        _live: &LiveRecording,
+        track: &Settled,
+        to_the_end: bool,
+        output: Output,
+    ) -> Result<Media, MediaError> {
+        if to_the_end && !track.log.is_closed() {
             return Ok(self.followed(Arc::clone(&track.log), output));
         }
         let (format, counting) = (track.header.format, track.header.counting);
@@ -207,6 +240,71 @@ impl Recorder {
             recorder: self.clone(),
             source: Source::Spool(Box::new(job)),
         })
+    }
+
+    /// Tracks that are being recorded, as they are now or to their end.
+    fn live_mix(
+        &self,
+        live: &Arc<LiveRecording>,
+        tracks: &[&Settled],
+        selection: &Selection,
+    ) -> Result<Media, MediaError> {
+        let heard = tracks.iter().filter(|track| track.layout.samples > 0);
+        let mixed = heard.map(|track| self.logged(track, selection.follow));
+        let mut job = job(mixed.collect::<Result<Vec<_>, Error>>()?, selection);
+        if job.tracks.is_empty() {
+            return Err(MediaError::Empty);
+        }
+        job.plan.open = selection.follow && job.tracks.iter().any(|track| track.live.is_some());
+        let (_, len) = job.describe()?;
+        let (container, open) = (job.container, job.plan.open);
+        let source = match open {
+            true => Source::LiveMix(Box::new(job), Arc::clone(live)),
+            false => Source::Mix(Box::new(job), None),
+        };
+        Ok(self.made(container, len.filter(|_| !open), None, false, source))
+    }
+
+    /// A track from its log.
+    pub(super) fn logged(&self, track: &Settled, to_the_end: bool) -> Result<MixTrack, Error> {
+        let chain = Chain::find(&**self.inner().spool.disk(), track.log.id())?;
+        let live = (to_the_end && !track.log.is_closed()).then(|| Arc::clone(&track.log));
+        Ok(MixTrack {
+            participant: track.header.participant.clone(),
+            format: track.header.format,
+            counting: track.header.counting,
+            layout: track.layout.clone(),
+            origin: Origin::Log(Arc::new(chain)),
+            drift_ppm: None,
+            live,
+        })
+    }
+}
+
+/// Where the media of a track lies in its file as received: gaps are silence there.
+fn as_stored(layout: &Layout) -> Layout {
+    Layout {
+        start: layout.start,
+        samples: layout.samples,
+        pauses: layout.pauses.clone(),
+        ..Layout::default()
+    }
+}
+
+/// The file that is asked for, of these tracks.
+pub(super) fn job(tracks: Vec<MixTrack>, selection: &Selection) -> MixJob {
+    MixJob {
+        plan: reeltime_core::render::Plan {
+            arrangement: selection.arrangement(tracks.len()),
+            rate: selection.rate,
+            pauses: selection.pauses,
+            ..Default::default()
+        },
+        tracks,
+        container: selection.format.unwrap_or(Container::Wav),
+        bitrate: selection.bitrate,
+        tags: Default::default(),
+        loudness: selection.loudness,
     }
 }
 
@@ -241,22 +339,22 @@ impl Recorder {
     }
 }
 
-/// The one track that is meant.
+/// The tracks that are meant.
 fn choose<'a, T>(
     tracks: &'a [T],
     selection: &Selection,
     name: impl Fn(&T) -> (&String, TrackId),
-) -> Result<&'a T, MediaError> {
+) -> Result<Vec<&'a T>, MediaError> {
     let meant = |track: &&T| {
         let (participant, id) = name(track);
         selection.participant.as_ref().is_none_or(|wanted| wanted == participant)
             && selection.track.is_none_or(|wanted| wanted == id)
     };
-    let mut chosen = tracks.iter().filter(meant);
-    match (tracks.is_empty(), chosen.next(), chosen.next()) {
-        (true, _, _) => Err(MediaError::Empty),
-        (_, Some(one), None) => Ok(one),
-        _ => Err(MediaError::Participant { known: told(tracks, name) }),
+    let chosen: Vec<_> = tracks.iter().filter(meant).collect();
+    match (tracks.is_empty(), chosen.is_empty()) {
+        (true, _) => Err(MediaError::Empty),
+        (_, true) => Err(MediaError::Participant { known: told(tracks, name) }),
+        _ => Ok(chosen),
     }
 }
 
@@ -274,29 +372,6 @@ fn told<T>(tracks: &[T], name: impl Fn(&T) -> (&String, TrackId)) -> Vec<String>
     known
 }
 
-/// The output that is asked for, where the track can give it.
-fn wanted(format: Format, selection: &Selection) -> Result<Output, MediaError> {
-    if let Some(asked) = selection.channels.filter(|&asked| asked != format.channels) {
-        return Err(MediaError::Channels { asked, recorded: format.channels });
-    }
-    if selection.decode && format.codec == Codec::Opus {
-        return Err(RenderError::WavFromOpus.into());
-    }
-    let samples = if selection.decode && format.codec != Codec::S16le {
-        Samples::Linear { gain: 1.0 }
-    } else {
-        Samples::AsReceived
-    };
-    let output = match (selection.format, format.codec) {
-        (None, codec) if !selection.decode => Output::as_received(codec),
-        (Some(MediaFormat::Ogg), _) | (None, Codec::Opus) => Output::Ogg { gaps: Gaps::Fill, serial: 1 },
-        (Some(MediaFormat::Wav) | None, _) => Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact },
-    };
-    let none = reeltime_core::timeline::Layout::default();
-    TrackRenderer::new(format, reeltime_core::timeline::Counting::Samples, &none, output)?;
-    Ok(output)
-}
-
 impl Media {
     /// Reads all of it, or the bytes of `range`.
     ///
@@ -305,8 +380,20 @@ impl Media {
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<ByteStream, Error> {
         match &self.source {
             Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
-            Source::Decode { key, format, samples } => {
-                decode::decoded(&self.recorder, key, *format, *samples, range).await
+            Source::Kept(file, size) => {
+                let range = range.map_or(0..*size, |range| range.start..range.end.min(*size));
+                Ok(read_file(Arc::clone(file), range))
+            }
+            Source::Mix(job, key) => self.mixed(job, key.as_ref(), range).await,
+            Source::LiveMix(job, live) => {
+                let inner = self.recorder.inner();
+                let prepared = job.prepare(&inner.store, None).await.map_err(unmixed)?;
+                let (recorder, live) = (self.recorder.clone(), Arc::clone(live));
+                let now = move || {
+                    let now = recorder.inner().clock.now();
+                    live.clock().map_or(now, |clock| clock.at(now))
+                };
+                Ok(prepared.follow(Arc::clone(inner.spool.disk()), HORIZON, now))
             }
             Source::Head(head) => {
                 let all = 0..head.len();
@@ -320,6 +407,46 @@ impl Media {
             }
             Source::Spool(job) => Ok(render(Job { range, ..(**job).clone() })),
         }
+    }
+}
+
+impl Media {
+    /// Makes a file, and keeps it where all of it is made and nothing will change any more.
+    async fn mixed(
+        &self,
+        job: &MixJob,
+        key: Option<&CacheKey>,
+        range: Option<Range<u64>>,
+    ) -> Result<ByteStream, Error> {
+        let inner = self.recorder.inner();
+        let keeping = match (key, &range) {
+            (Some(key), None) => inner.cache.begin(key),
+            _ => None,
+        };
+        let prepared = job.prepare(&inner.store, range).await.map_err(unmixed)?;
+        Ok(prepared.start(keeping.map(|keeping| Box::new(keeping) as _)))
+    }
+}
+
+/// What was fine when it was described fails only for a reason of the system.
+fn unmixed(error: MediaError) -> Error {
+    match error {
+        MediaError::Failed(error) => error,
+        other => Error::Spool(std::io::Error::other(other)),
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Object { .. } => "Object",
+            Self::Kept(..) => "Kept",
+            Self::Spool(_) => "Spool",
+            Self::Head(_) => "Head",
+            Self::Live { .. } => "Live",
+            Self::Mix(..) => "Mix",
+            Self::LiveMix(..) => "LiveMix",
+        })
     }
 }
 

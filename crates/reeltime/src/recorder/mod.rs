@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use reeltime_core::id::RecordingId;
 use reeltime_core::keys::KeyTemplate;
+use reeltime_core::media::Container;
 use reeltime_core::session::Patience;
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
@@ -25,21 +26,25 @@ use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
 pub(crate) mod bell;
+mod cache;
 mod clock;
-mod decode;
 mod ingest;
 mod live;
 mod media;
 mod publish;
 mod registry;
+mod renditions;
 mod resurrect;
+mod selection;
 mod sessions;
 mod sweep;
+mod tags;
 mod view;
 
 pub use ingest::{Asked, Ingest, Taken};
 pub use live::Control;
-pub use media::{Media, MediaError, MediaFormat, Selection};
+pub use media::Media;
+pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
 
@@ -63,6 +68,19 @@ pub struct RecorderConfig {
     pub transcribe_template: KeyTemplate,
     /// Recordings published at the same time.
     pub publishers: usize,
+    /// What is kept of a recording of several tracks, beside each track as received.
+    pub renditions: Vec<Rendition>,
+    /// Bytes of files made on demand that are kept in the data folder.
+    pub cache_budget: u64,
+}
+
+/// A file that is kept of a recording of several tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rendition {
+    /// The file.
+    pub format: Container,
+    /// Who is heard where.
+    pub layout: Seating,
 }
 
 /// Where files lie unless a template says otherwise.
@@ -85,6 +103,8 @@ impl RecorderConfig {
             key_template: DEFAULT_KEY_TEMPLATE.parse().unwrap(),
             transcribe_template: "transcribe/session_{session}_{unix}.{ext}".parse().unwrap(),
             publishers: 16,
+            renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
+            cache_budget: 2 << 30,
         }
     }
 }
@@ -104,6 +124,7 @@ pub(crate) struct Inner {
     /// Told whenever a recording has left the registry.
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
+    pub(crate) cache: cache::Cache,
     /// Bytes of audio heard since the start.
     pub(crate) received: AtomicU64,
     /// Bytes of objects published since the start.
@@ -176,6 +197,7 @@ impl Recorder {
             publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
+            cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
             draining: AtomicBool::new(false),

@@ -161,6 +161,7 @@ impl Recorder {
         id: RecordingId,
     ) -> Result<Option<Removed>, Error> {
         let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
+        self.inner().cache.forget(id);
         for key in removed.keys() {
             self.inner().store.delete(key).await?;
             self.inner().catalogue.forget(tenant, key).await?;
@@ -199,8 +200,11 @@ impl Recorder {
             objects.push(object);
             described.push(describe(track, Some(file)));
         }
-        let main = objects.first().map(|object| object.key.clone());
-        let manifest = manifest_of(recording, RecordingState::Complete, described);
+        self.measure_drift(tracks, &mut described).await?;
+        let mut manifest = manifest_of(recording, RecordingState::Complete, described);
+        let renditions = self.store_renditions(recording, tracks, &mut manifest).await?;
+        let main = renditions.first().or(objects.first()).map(|object| object.key.clone());
+        objects.extend(renditions);
         if recording.purpose == Purpose::Plain {
             objects.push(self.store_manifest(recording, &manifest).await?);
         }
@@ -259,7 +263,7 @@ impl Recorder {
 
     /// Stores a body under the first key of a name that is free in the catalogue and in the store; where it lies in a
     /// `finished` file that the store can take, without reading it.
-    async fn put(
+    pub(super) async fn put(
         &self,
         recording: &LiveRecording,
         mut object: NewObject,
@@ -306,6 +310,17 @@ impl Recorder {
     }
 
     fn key(&self, recording: &LiveRecording, header: &LogHeader, ext: &str) -> Result<ObjectKey, Error> {
+        self.key_of(recording, header, (&header.track.to_string(), &header.participant), ext)
+    }
+
+    /// `named`: what stands for track and participant.
+    pub(super) fn key_of(
+        &self,
+        recording: &LiveRecording,
+        header: &LogHeader,
+        (track, participant): (&str, &str),
+        ext: &str,
+    ) -> Result<ObjectKey, Error> {
         let template = match recording.purpose {
             Purpose::Plain => &self.inner().config.key_template,
             Purpose::Transcribe { .. } => &self.inner().config.transcribe_template,
@@ -315,8 +330,8 @@ impl Recorder {
             call: &recording.call_name(),
             campaign: "",
             recording: &recording.id.to_string(),
-            track: &header.track.to_string(),
-            participant: &header.participant,
+            track,
+            participant,
             session: &header.session.to_string(),
             ext,
             at: header.epoch,
@@ -343,7 +358,7 @@ pub(super) const fn extension(output: &Output) -> &'static str {
     }
 }
 
-fn new_object(
+pub(super) fn new_object(
     recording: &LiveRecording,
     track: Option<TrackId>,
     kind: ObjectKind,
@@ -377,6 +392,7 @@ pub(super) fn describe(track: &Settled, object: Option<manifest::Object>) -> man
         session_id: track.header.session,
         format: track.header.format,
         layout: track.layout.clone(),
+        drift_ppm: None,
         object,
     }
 }

@@ -62,9 +62,9 @@ struct Source {
 /// What takes the file besides whoever reads it.
 pub(crate) trait Made: Send {
     /// The next bytes.
-    fn bytes(&mut self, bytes: &[u8]);
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// All of it has been made; these bytes belong at its beginning instead of what came there.
-    fn complete(&mut self, head: Option<Vec<u8>>);
+    fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()>;
 }
 
 impl MixJob {
@@ -206,13 +206,14 @@ impl Prepared {
     async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
         loop {
             let step = tokio::task::spawn_blocking(move || {
-                let done = self.step();
+                let mut done = self.step();
                 let chunk = self.out.take();
-                if let Some(made) = &mut made {
-                    made.bytes(&chunk);
-                    if matches!(done, Ok(Progress::AllRead)) {
-                        made.complete(self.renderer.head());
-                    }
+                if let (Some(made), Ok(progress)) = (&mut made, &done) {
+                    let taken = made.bytes(&chunk).and_then(|()| match progress {
+                        Progress::AllRead => made.complete(self.renderer.head()),
+                        Progress::Full => Ok(()),
+                    });
+                    done = taken.and(done);
                 }
                 (self, made, done, chunk)
             });
@@ -267,11 +268,13 @@ impl Prepared {
             loop {
                 let logs: Vec<_> = following.tracks.iter().map(|source| source.live.clone()).collect();
                 // In this order: what is appended before the end is seen, is also read.
-                let ended: Vec<bool> = logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
+                let ended: Vec<bool> =
+                    logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
                 for log in logs.iter().flatten() {
                     log.flush().await;
                 }
-                let (disk, passed) = (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
+                let (disk, passed) =
+                    (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
                 let done = ended.iter().all(|ended| *ended);
                 let step = tokio::task::spawn_blocking(move || {
                     let stepped = following.go_on(&*disk, &ended, passed);

@@ -18,6 +18,7 @@ mod mount;
 mod stream;
 
 pub use folder::FolderStore;
+pub(crate) use folder::read_file;
 pub use mount::MountedStore;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
 

@@ -117,9 +117,7 @@ impl Store for FolderStore {
         let key = key.clone();
         let (file, size) = self.run(move |tree| tree.file(&key)?.ok_or(StoreError::NotFound { key })).await?;
         let range = range.map_or(0..size, |range| range.start..range.end.min(size));
-        let (sender, body) = ByteStream::channel(READ_AHEAD);
-        tokio::spawn(feed(Arc::new(file), range, sender));
-        Ok(body)
+        Ok(read_file(Arc::new(file), range))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
@@ -167,6 +165,13 @@ fn link_object(tree: &Tree, key: ObjectKey, path: &Path) -> Result<Option<Object
     }
     let size = file.metadata().map_err(|source| failed("read", source))?.len();
     Ok(tree.link(&file, path, place, &member)?.then_some(ObjectMeta { key, size }))
+}
+
+/// The bytes of `range` of a file; a thread is borrowed for each chunk.
+pub(crate) fn read_file(file: Arc<File>, range: Range<u64>) -> ByteStream {
+    let (sender, body) = ByteStream::channel(READ_AHEAD);
+    tokio::spawn(feed(file, range, sender));
+    body
 }
 
 /// Sends `range` of a file and its end, or why there is none.

@@ -1,5 +1,4 @@
-//! The renderer: from a track's log to the bytes of a file, a chunk at a time, in constant memory. One code for
-//! live, final and on demand. A thread is borrowed for a chunk, never for as long as a reader takes.
+//! One track as received: from its log to the bytes of a file.
 
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -140,7 +139,7 @@ impl Follower {
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// A chunk is full; there is more.
     Full,
     /// All is rendered that there is.
@@ -171,7 +170,7 @@ impl Rendering {
         if renderer.seek(pass) {
             pass = 0;
         }
-        let out = Out { buffer: Vec::with_capacity(CHUNK + CHUNK / 4), pass, left };
+        let out = Out::new(pass, left);
         Ok(Self { renderer, cursor: Cursor::default(), out, begun: false, finished: false, more: false })
     }
 
@@ -232,9 +231,9 @@ impl Rendering {
 }
 
 /// What is rendered and not sent yet, cut to the range.
-struct Out {
+pub(super) struct Out {
     /// Room for a chunk and what one packet may add to it.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     /// Bytes still to leave out, where the renderer cannot seek.
     pass: u64,
     /// Bytes still wanted.
@@ -242,8 +241,12 @@ struct Out {
 }
 
 impl Out {
+    pub(super) fn new(pass: u64, left: u64) -> Self {
+        Self { buffer: Vec::with_capacity(CHUNK + CHUNK / 4), pass, left }
+    }
+
     /// Whether a chunk, or all that is wanted, is there.
-    fn is_full(&mut self) -> bool {
+    pub(super) fn is_full(&mut self) -> bool {
         if self.pass > 0 {
             let passed = self.pass.min(self.buffer.len() as u64);
             self.buffer.drain(..usize::try_from(passed).unwrap_or(self.buffer.len()));
@@ -252,11 +255,11 @@ impl Out {
         self.buffer.len() >= CHUNK || self.buffer.len() as u64 >= self.left
     }
 
-    fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> Progress {
         if self.buffer.len() as u64 >= self.left { Progress::AllRead } else { Progress::Full }
     }
 
-    fn take(&mut self) -> Bytes {
+    pub(super) fn take(&mut self) -> Bytes {
         self.buffer.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= self.buffer.len() as u64;
         Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK + CHUNK / 4)))

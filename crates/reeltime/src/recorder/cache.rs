@@ -1,0 +1,231 @@
+//! Files that were made on demand, kept within a budget: what was made once can be sought in. All of it can be made
+//! again, so whatever goes wrong here costs time and nothing else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use reeltime_core::id::RecordingId;
+use sha2::{Digest, Sha256};
+use tracing::debug;
+
+use crate::render::Made;
+
+/// The folder of such files.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    budget: u64,
+    next: AtomicU64,
+}
+
+/// The name of a file that can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    recording: RecordingId,
+    name: String,
+}
+
+impl CacheKey {
+    /// `what` tells all that makes a difference to the bytes.
+    pub(crate) fn new(recording: RecordingId, what: &str, extension: &str) -> Self {
+        let digest = Sha256::digest(what.as_bytes());
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { recording, name: format!("{hex}.{extension}") }
+    }
+
+    /// Tells it from every other, as an entity tag does.
+    pub(crate) fn tag(&self) -> String {
+        format!("\"{}-{}\"", self.recording, self.name)
+    }
+}
+
+impl Cache {
+    /// Uses `folder`, which is made when it is needed; what an earlier process left half made is removed.
+    pub(crate) fn open(folder: PathBuf, budget: u64) -> Self {
+        let half_made = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in half_made.filter(|path| path.extension().is_some_and(|end| end == "part")) {
+            let _ = fs::remove_file(path);
+        }
+        Self { folder, budget, next: AtomicU64::new(0) }
+    }
+
+    fn path(&self, key: &CacheKey) -> PathBuf {
+        self.folder.join(key.recording.to_string()).join(&key.name)
+    }
+
+    /// The file and its size, where it was made before.
+    pub(crate) fn find(&self, key: &CacheKey) -> Option<(File, u64)> {
+        let file = File::open(self.path(key)).ok()?;
+        // What is asked for goes last.
+        let _ = file.set_modified(SystemTime::now());
+        let size = file.metadata().ok()?.len();
+        Some((file, size))
+    }
+
+    /// Keeps a small file that is whole.
+    pub(crate) fn keep(&self, key: &CacheKey, bytes: &[u8]) {
+        if let Some(mut keeping) = self.begin(key) {
+            let _ = keeping.bytes(bytes).and_then(|()| keeping.complete(None));
+        }
+    }
+
+    /// Begins a file; `None` where there is no room for any.
+    pub(crate) fn begin(&self, key: &CacheKey) -> Option<Keeping> {
+        let (path, part) = (self.path(key), self.part());
+        let begun = || -> io::Result<File> {
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            OpenOptions::new().write(true).create_new(true).open(&part)
+        };
+        if self.budget == 0 {
+            return None;
+        }
+        match begun() {
+            Ok(file) => Some(Keeping {
+                file: Some(file),
+                part,
+                path,
+                folder: self.folder.clone(),
+                budget: self.budget,
+                size: 0,
+            }),
+            Err(error) => {
+                debug!(%error, "cannot keep a file that is made on demand");
+                None
+            }
+        }
+    }
+
+    /// A name for a file that is not whole yet.
+    pub(crate) fn part(&self) -> PathBuf {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.folder.join(format!("{}-{next}.part", std::process::id()))
+    }
+
+    /// Removes what was made of a recording.
+    pub(crate) fn forget(&self, recording: RecordingId) {
+        let _ = fs::remove_dir_all(self.folder.join(recording.to_string()));
+    }
+}
+
+/// A file on its way into the cache; dropped before it is complete, it goes.
+pub(crate) struct Keeping {
+    file: Option<File>,
+    part: PathBuf,
+    path: PathBuf,
+    folder: PathBuf,
+    budget: u64,
+    size: u64,
+}
+
+impl Made for Keeping {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.size += bytes.len() as u64;
+        let written = self.file.as_mut().map(|file| file.write_all(bytes));
+        if matches!(written, Some(Err(_))) || self.size > self.budget {
+            debug!(file = %self.path.display(), "there is no room to keep a file that is made on demand");
+            self.file = None;
+        }
+        // Whoever reads it gets it all the same.
+        Ok(())
+    }
+
+    fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let patched = head.map_or(Ok(()), |head| file.write_all_at(&head, 0));
+        if patched.and_then(|()| fs::rename(&self.part, &self.path)).is_ok() {
+            make_room(&self.folder, self.budget, &self.path);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        // Gone already where it was completed.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+/// Removes the files that were asked for longest ago, until the rest fits; `newest` stays.
+fn make_room(folder: &Path, budget: u64, newest: &Path) {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = folders.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
+    let known = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok()?;
+        Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+    };
+    let mut files: Vec<_> = files.filter_map(known).collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+    for (_, size, path) in files {
+        if total <= budget {
+            return;
+        }
+        if path != newest && fs::remove_file(&path).is_ok() {
+            total -= size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u128, what: &str) -> CacheKey {
+        CacheKey::new(RecordingId(uuid::Uuid::from_u128(number)), what, "mp3")
+    }
+
+    fn read(cache: &Cache, key: &CacheKey) -> Option<Vec<u8>> {
+        let (file, size) = cache.find(key)?;
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, 0).ok().map(|()| bytes)
+    }
+
+    #[test]
+    fn what_was_made_is_found_with_its_final_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().join("cache"), 1_000);
+        let mut making = cache.begin(&key(1, "mp3 mono")).unwrap();
+        making.bytes(b"????, then sound").unwrap();
+        assert_eq!(read(&cache, &key(1, "mp3 mono")), None, "not before it is whole");
+        making.complete(Some(b"head".to_vec())).unwrap();
+        assert_eq!(read(&cache, &key(1, "mp3 mono")).unwrap(), b"head, then sound");
+        assert_eq!(read(&cache, &key(1, "mp3 stereo")), None);
+        cache.forget(key(1, "").recording);
+        assert_eq!(read(&cache, &key(1, "mp3 mono")), None);
+    }
+
+    #[test]
+    fn what_was_broken_off_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 1_000);
+        cache.begin(&key(1, "a")).unwrap().bytes(b"half").unwrap();
+        assert_eq!(
+            fs::read_dir(folder.path())
+                .unwrap()
+                .filter(|entry| entry.as_ref().unwrap().path().is_file())
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn what_was_asked_for_longest_ago_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 250);
+        for (number, seconds) in [(1, 10), (2, 20), (3, 30)] {
+            cache.keep(&key(number, "a"), &[0; 100]);
+            if let Some((file, _)) = cache.find(&key(number, "a")) {
+                file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+            }
+        }
+        let there = [1, 2, 3].map(|number| cache.path(&key(number, "a")).exists());
+        assert_eq!(there, [false, true, true]);
+        cache.keep(&key(4, "a"), &[0; 251]);
+        assert_eq!(read(&cache, &key(4, "a")), None, "larger than all that may be kept");
+    }
+}

@@ -1,0 +1,156 @@
+//! What is kept of a recording of several tracks beside each track as received: a mix, as the settings say.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use reeltime_core::log::Purpose;
+use reeltime_core::manifest::{self, Manifest};
+use reeltime_core::render::Pauses;
+use tracing::warn;
+
+use super::live::LiveRecording;
+use super::media::job;
+use super::publish::{Settled, new_object};
+use super::selection::{MediaError, Selection};
+use super::tags::tags;
+use super::{Recorder, Rendition};
+use crate::catalogue::{ObjectKind, StoredObject};
+use crate::error::Error;
+use crate::render::{Made, drift_of};
+use crate::spool::Chain;
+use crate::store::read_file;
+
+impl Recorder {
+    /// Notes how far the tracks' clocks are off: their arrival times go with their logs.
+    pub(super) async fn measure_drift(
+        &self,
+        tracks: &[Settled],
+        described: &mut [manifest::Track],
+    ) -> Result<(), Error> {
+        if tracks.len() < 2 {
+            return Ok(());
+        }
+        for (track, described) in tracks.iter().zip(described) {
+            let chain = Chain::find(&**self.inner().spool.disk(), track.log.id())?;
+            let layout = track.layout.clone();
+            let measured = tokio::task::spawn_blocking(move || drift_of(&chain, &layout)).await;
+            described.drift_ppm = measured.map_err(io::Error::other).flatten().map_err(Error::Spool)?;
+        }
+        Ok(())
+    }
+
+    /// Makes and stores what is kept, and names it in the manifest. What cannot be made is left out with a warning: it
+    /// keeps no recording from being published, and can be asked for later.
+    pub(super) async fn store_renditions(
+        &self,
+        recording: &LiveRecording,
+        tracks: &[Settled],
+        manifest: &mut Manifest,
+    ) -> Result<Vec<StoredObject>, Error> {
+        let mut stored = Vec::new();
+        if tracks.len() < 2 || recording.purpose != Purpose::Plain {
+            return Ok(stored);
+        }
+        for rendition in &self.inner().config.renditions {
+            let made = match self.make(tracks, manifest, *rendition).await {
+                Ok(made) => made,
+                Err(error) => {
+                    let format = rendition.format;
+                    warn!(recording = %recording.id, %format, %error, "cannot make what is to be kept; it is left out");
+                    continue;
+                }
+            };
+            let object = self.store_rendition(recording, tracks, *rendition, &made).await?;
+            manifest.renditions.push(manifest::Rendition {
+                format: rendition.format.name().to_owned(),
+                layout: rendition.layout.name().to_owned(),
+                object: manifest::Object {
+                    key: object.key.as_str().to_owned(),
+                    bytes: object.size,
+                    mime: rendition.format.mime().to_owned(),
+                },
+            });
+            stored.push(object);
+        }
+        Ok(stored)
+    }
+
+    async fn make(
+        &self,
+        tracks: &[Settled],
+        manifest: &Manifest,
+        rendition: Rendition,
+    ) -> Result<Part, MediaError> {
+        let selection = Selection {
+            format: Some(rendition.format),
+            layout: Some(rendition.layout),
+            ..Selection::default()
+        };
+        let mut logged = Vec::new();
+        for track in tracks {
+            let described = manifest.tracks.iter().find(|described| described.id == track.log.id());
+            let drift_ppm = described.and_then(|described| described.drift_ppm);
+            logged.push(crate::render::MixTrack { drift_ppm, ..self.logged(track, false)? });
+        }
+        let mut job = job(logged, &selection);
+        job.tags = tags(manifest, &manifest.tracks.iter().collect::<Vec<_>>(), &job, Pauses::Silence)?;
+        let (part, writer) = Part::create(self.inner().cache.part()).map_err(Error::Spool)?;
+        let mut bytes = job.prepare(&self.inner().store, None).await?.start(Some(Box::new(writer)));
+        while let Some(chunk) = bytes.next().await {
+            chunk.map_err(Error::Spool)?;
+        }
+        Ok(part)
+    }
+
+    async fn store_rendition(
+        &self,
+        recording: &LiveRecording,
+        tracks: &[Settled],
+        rendition: Rendition,
+        made: &Part,
+    ) -> Result<StoredObject, Error> {
+        let layout = rendition.layout.name();
+        let key = self.key_of(recording, &tracks[0].header, (layout, layout), rendition.format.name())?;
+        let object = new_object(recording, None, ObjectKind::Rendition, key, rendition.format.mime());
+        let body = || {
+            let file = File::open(&made.0).map_err(Error::Spool)?;
+            let size = file.metadata().map_err(Error::Spool)?.len();
+            Ok(read_file(Arc::new(file), 0..size))
+        };
+        self.put(recording, object, Some(&made.0), body).await
+    }
+}
+
+/// A file that was made and is not stored yet; it goes when this is dropped.
+struct Part(PathBuf);
+
+struct Writer(File);
+
+impl Part {
+    fn create(path: PathBuf) -> io::Result<(Self, Writer)> {
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((Self(path), Writer(file)))
+    }
+}
+
+impl Made for Writer {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()> {
+        head.map_or(Ok(()), |head| self.0.write_all_at(&head, 0))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Where it cannot be removed now, the next start will.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,156 @@
+//! What of a recording is asked for, and as what.
+
+use std::str::FromStr;
+
+use reeltime_core::id::TrackId;
+use reeltime_core::media::{Codec, Container, Format, UnknownContainer};
+use reeltime_core::render::{Arrangement, MixError, Pauses, RenderError, Sides};
+
+use crate::error::Error;
+
+/// Who is heard on which channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Seating {
+    /// All on one.
+    Mono,
+    /// On two, a speaker a side.
+    Stereo,
+    /// Every channel of every track on one of its own.
+    Tracks,
+}
+
+impl Seating {
+    /// The name in the API and in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mono => "mono",
+            Self::Stereo => "stereo",
+            Self::Tracks => "tracks",
+        }
+    }
+}
+
+impl FromStr for Seating {
+    type Err = UnknownSeating;
+    fn from_str(text: &str) -> Result<Self, UnknownSeating> {
+        [Self::Mono, Self::Stereo, Self::Tracks]
+            .into_iter()
+            .find(|seating| seating.name() == text)
+            .ok_or(UnknownSeating)
+    }
+}
+
+/// The name is that of no layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("layout is mono, stereo or tracks")]
+pub struct UnknownSeating;
+
+/// Which sound of a recording.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    /// The file; by default the one that holds the track as received, and WAV for several.
+    pub format: Option<Container>,
+    /// Who is heard where; by default one track as it is, several on one channel.
+    pub layout: Option<Seating>,
+    /// Whose; all by default.
+    pub participant: Option<String>,
+    /// Which track; all by default.
+    pub track: Option<TrackId>,
+    /// G.711 as 16 bit linear.
+    pub decode: bool,
+    /// Of a live recording: go on to its end.
+    pub follow: bool,
+    /// Every speaker at this loudness, in LUFS.
+    pub loudness: Option<f32>,
+    /// What stands where was paused.
+    pub pauses: Pauses,
+    /// Bits per second, for formats that lose something.
+    pub bitrate: Option<u32>,
+    /// Samples per second.
+    pub rate: Option<u32>,
+    /// Who sits left, by participant.
+    pub left: Vec<String>,
+    /// Who sits right, by participant.
+    pub right: Vec<String>,
+}
+
+impl Selection {
+    /// Whether one track of this format, as it was received, is what is asked for.
+    pub(super) fn is_as_received(&self, format: Format) -> bool {
+        let plain = self.loudness.is_none()
+            && self.bitrate.is_none()
+            && self.rate.is_none_or(|rate| rate == format.rate)
+            && self.pauses == Pauses::Silence
+            && self.left.is_empty()
+            && self.right.is_empty();
+        let seats = match self.layout {
+            None | Some(Seating::Tracks) => true,
+            Some(Seating::Mono) => format.channels == 1,
+            Some(Seating::Stereo) => format.channels == 2,
+        };
+        let same = match (self.format, format.codec) {
+            (None, Codec::Opus) => !self.decode,
+            (None | Some(Container::Wav), Codec::S16le) | (Some(Container::Ogg), Codec::Opus) => true,
+            (None | Some(Container::Wav), Codec::Mulaw | Codec::Alaw) => !self.decode,
+            (Some(_), _) => false,
+        };
+        plain && seats && same
+    }
+
+    /// Who is heard where, of `tracks` tracks that are meant.
+    pub(super) fn arrangement(&self, tracks: usize) -> Arrangement {
+        let sides = || Sides { left: self.left.clone(), right: self.right.clone() };
+        match self.layout {
+            Some(Seating::Mono) => Arrangement::Mix,
+            Some(Seating::Stereo) => Arrangement::Stereo(sides()),
+            Some(Seating::Tracks) => Arrangement::Tracks,
+            None if tracks == 1 => Arrangement::Tracks,
+            None if !self.left.is_empty() || !self.right.is_empty() => Arrangement::Stereo(sides()),
+            None => Arrangement::Mix,
+        }
+    }
+
+    /// Whether it asks for nothing that a rendition of this kind does not have.
+    pub(super) fn is_rendition(&self, container: Container, layout: Seating) -> bool {
+        let plain = Self { format: self.format, layout: self.layout, follow: self.follow, ..Self::default() };
+        *self == plain
+            && self.format.unwrap_or(Container::Wav) == container
+            && self.layout.unwrap_or(Seating::Mono) == layout
+    }
+}
+
+/// Why a sound cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// The tenant has no such recording.
+    #[error("Recording not found")]
+    NotFound,
+    /// Nothing was recorded, or nothing yet.
+    #[error("nothing is recorded yet")]
+    Empty,
+    /// A participant or track that is not there.
+    #[error("there is no such participant or track; this recording has {}", .known.join(", "))]
+    Participant {
+        /// Those that it has, with their tracks.
+        known: Vec<String>,
+    },
+    /// A format that does not exist here.
+    #[error(transparent)]
+    UnknownFormat(#[from] UnknownContainer),
+    /// One that does not fit the track.
+    #[error(transparent)]
+    Format(#[from] RenderError),
+    /// Tracks that cannot be heard in this way.
+    #[error(transparent)]
+    Mix(#[from] MixError),
+    /// No encoder for it.
+    #[error(transparent)]
+    Codec(#[from] reeltime_codec::Error),
+    /// A loudness that is none.
+    #[error("loudness {0} is out of range: use -40 to -5 LUFS")]
+    Loudness(f32),
+    /// Something failed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
