@@ -275,6 +275,25 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     expect(page.get_by_text("/ 0:12")).to_be_visible()
 
 
+def test_a_call_of_seven_plays_to_its_end(new_server, browse):
+    server = new_server().start()
+    clients = [Ingest(server, call="seven", participant=f"speaker {number}") for number in range(7)]
+    for number, client in enumerate(clients):
+        client.send(tone(400 + 100 * number, 3))
+    for client in clients:
+        client.stop()
+    recording = server.completed(clients[0].recording_id)
+    page = browse(server, f"/#/r/{recording['id']}")
+    expect(page.locator(".lane")).to_have_count(7)
+    page.get_by_role("button", name="Solo speaker 3").click()
+    page.get_by_role("button", name="Play", exact=True).click()
+    slider = page.get_by_role("slider", name="Position")
+    expect(slider).to_have_attribute("aria-valuenow", "1")
+    page.keyboard.press("0")
+    expect(slider).to_have_attribute("aria-valuenow", "3")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
 def test_deleting_can_be_undone_and_is_done_otherwise(new_server, browse):
     server = new_server().start()
     ids = {}
