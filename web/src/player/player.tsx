@@ -93,7 +93,7 @@ export function Player({ recording, at }: { recording: Details; at?: number }) {
             </select>
           </label>
           <button type="button" class="button quiet" aria-label="Copy a link to this moment" onClick={copyLink}>
-            <Link /> <span class="wide">Link to this moment</span>
+            <Link /> Link to this moment
           </button>
         </div>
       </div>
