@@ -6,7 +6,7 @@ import time
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from harness.browser import PHONE, SHOTS, STEP, WIDE, Chromium, broken_order, heard_tones, tone_file, violations
+from harness.browser import PHONE, SHOTS, STEP, WIDE, Chromium, broken_order, heard_by, heard_tones, tone_file, violations
 from harness.clients import Ingest
 from harness.judges import data_of, tone
 from harness.server import until
@@ -95,10 +95,11 @@ def test_what_the_microphone_hears_is_recorded_without_a_break(library, browse):
     page.get_by_label("Name of the mark").fill("here")
     page.get_by_role("button", name="Mark", exact=True).click()
     recording = library.completed(stop(page))
-    runs = heard_tones(data_of(library.stream(recording["id"])))
-    assert broken_order([run for run in runs if run[0] is not None]) == [], runs
-    assert runs[0][0] is not None or runs[0][1] < 0.5, runs
-    assert seconds_of(runs) > 6 and len(runs) >= 6 / STEP
+    pcm, heard = data_of(library.stream(recording["id"])), heard_by(page)
+    assert pcm == heard[: len(pcm)] and len(heard) - len(pcm) < 16_000
+    runs = heard_tones(pcm[16_000:])
+    assert broken_order(runs) == [], runs
+    assert seconds_of(runs) > 5 and len(runs) >= 5 / STEP
     assert recording["participants"] == ["erin"]
     assert [mark["name"] for mark in recording["marks"]] == ["here"] and recording["gaps"] == []
 
@@ -115,9 +116,13 @@ def test_a_server_that_is_killed_and_comes_back_costs_the_page_nothing(new_serve
     expect(page.get_by_text("The connection is lost.")).to_be_hidden()
     page.wait_for_timeout(1_500)
     recording = server.completed(stop(page), 30)
-    runs = heard_tones(data_of(server.stream(recording["id"])))
-    assert broken_order([run for run in runs if run[0] is not None]) == [], runs
-    assert seconds_of(runs) > 6
+    pcm, heard = data_of(server.stream(recording["id"])), heard_by(page)
+    # To the sample; only what came after Stop is not kept.
+    assert pcm == heard[: len(pcm)] and len(heard) - len(pcm) < 16_000
+    # A loaded machine's browser is late with its first buffers, and plays silence for them: that is not the page's.
+    runs = heard_tones(pcm[16_000:])
+    assert broken_order(runs) == [], runs
+    assert seconds_of(runs) > 5
     assert [item["id"] for item in server.recordings()] == [recording["id"]], "one recording, not two"
     assert recording["gaps"] == []
 
@@ -273,6 +278,25 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     expect(slider).to_have_attribute("aria-valuenow", "9")
     client.stop()
     expect(page.get_by_text("/ 0:12")).to_be_visible()
+
+
+def test_a_call_of_seven_plays_to_its_end(new_server, browse):
+    server = new_server().start()
+    clients = [Ingest(server, call="seven", participant=f"speaker {number}") for number in range(7)]
+    for number, client in enumerate(clients):
+        client.send(tone(400 + 100 * number, 3))
+    for client in clients:
+        client.stop()
+    recording = server.completed(clients[0].recording_id)
+    page = browse(server, f"/#/r/{recording['id']}")
+    expect(page.locator(".lane")).to_have_count(7)
+    page.get_by_role("button", name="Solo speaker 3").click()
+    page.get_by_role("button", name="Play", exact=True).click()
+    slider = page.get_by_role("slider", name="Position")
+    expect(slider).to_have_attribute("aria-valuenow", "1")
+    page.keyboard.press("0")
+    expect(slider).to_have_attribute("aria-valuenow", "3")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
 def test_deleting_can_be_undone_and_is_done_otherwise(new_server, browse):

@@ -14,6 +14,16 @@ SHOTS = Path(__file__).parents[2] / "target/screenshots"
 TONES = tuple(400 + 150 * number for number in range(20))
 """Hertz; one after the other, each for STEP seconds, over and over: what is missing breaks the order or a length."""
 STEP = 0.4
+LISTEN = """
+window.heard = [];
+window.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(...rest) {
+        super(...rest);
+        this.port.addEventListener("message", ({data}) => heard.push(data.slice()));
+    }
+};
+"""
+"""Keeps what the audio thread hands to the page, so that its loss is told from a browser's that was late."""
 WIDE, PHONE = {"width": 1_280, "height": 800}, {"width": 360, "height": 740}
 
 
@@ -42,11 +52,17 @@ class Chromium:
         page.on("console", lambda said: page.problems.append(said.text) if "Content Security" in said.text else None)
         own = (server.url("/"), server.url("/", "ws"), "data:", "blob:")
         page.on("request", lambda asked: None if asked.url.startswith(own) else page.problems.append(asked.url))
+        page.add_init_script(LISTEN)
         page.goto(server.url(place))
         return page
 
     def close(self) -> None:
         self.browser.close()
+
+
+def heard_by(page: Page) -> bytes:
+    """Every sample that the page got from its audio thread, as s16le."""
+    return array.array("h", page.evaluate("heard.flatMap((frame) => [...frame])")).tobytes()
 
 
 def violations(page: Page) -> list[str]:

@@ -2,7 +2,7 @@
 import { type Recording, list } from "../api";
 
 export const PAGE = 100;
-/** Pages that are kept; those longest out of view go. */
+/** Pages that are kept; the oldest go. */
 const KEPT = 30;
 
 export class Pages {
@@ -11,6 +11,9 @@ export class Pages {
   error?: Error;
   private readonly pages = new Map<number, Recording[]>();
   private readonly asked = new Set<number>();
+  /** Pages that are shown until they are fetched anew. */
+  private readonly stale = new Set<number>();
+  private newest?: string;
   private readonly abort = new AbortController();
 
   constructor(
@@ -26,18 +29,16 @@ export class Pages {
   /** Sees to it that these places are here. */
   need(first: number, last: number): void {
     for (let page = Math.floor(first / PAGE) + 1; page <= Math.floor(last / PAGE) + 1; page += 1) {
-      if (!this.pages.has(page)) void this.fetch(page);
+      if (!this.pages.has(page) || this.stale.has(page)) void this.fetch(page);
     }
   }
 
   /** Looks whether the list has changed; if so, all of it is asked for anew, page by page. */
   async refresh(): Promise<void> {
-    const [before, first] = [this.total, this.at(0)?.id];
+    const [total, newest] = [this.total, this.newest];
     await this.fetch(1);
-    if (this.total === before && this.at(0)?.id === first) return;
-    const newest = this.pages.get(1);
-    this.pages.clear();
-    if (newest) this.pages.set(1, newest);
+    if (this.total === total && this.newest === newest) return;
+    for (const page of this.pages.keys()) if (page > 1) this.stale.add(page);
     this.changed();
   }
 
@@ -64,6 +65,8 @@ export class Pages {
   }
 
   private keep(page: number, items: Recording[]): void {
+    if (page === 1) this.newest = items[0]?.id;
+    this.stale.delete(page);
     this.pages.delete(page);
     this.pages.set(page, items);
     const oldest = this.pages.keys().next().value;

@@ -1,11 +1,13 @@
 /** Plays tracks as files: an audio element each, so that the browser seeks, buffers, and keeps the pitch at any speed. */
-import type { Details, Track } from "../api";
+import { type Details, type Track, request } from "../api";
 import { endOf, soundUrl } from "./sound";
 import type { Transport, TransportEvents } from "./transport";
 
 /** Seconds by which a track may be off before it is moved. */
 const DRIFT = 0.06;
 const TICK = 120;
+/** Tracks that may be streamed at once: a browser opens six connections to a server, and each stream keeps one. */
+export const STREAMS = 4;
 
 interface Voice {
   track: Track;
@@ -26,8 +28,10 @@ export class ElementTransport implements Transport {
     recording: Details,
     private readonly events: TransportEvents,
   ) {
-    this.voices = recording.tracks.map((track) => ({ track, element: this.element(recording.id, track) }));
+    this.voices = recording.tracks.map((track) => ({ track, element: this.element(track) }));
     this.end = Math.max(recording.duration_seconds, ...recording.tracks.map(endOf));
+    if (this.voices.length > STREAMS) void this.loadWhole(recording.id);
+    else for (const { track, element } of this.voices) element.src = soundUrl(recording.id, track);
   }
 
   get time(): number {
@@ -77,16 +81,26 @@ export class ElementTransport implements Transport {
   close(): void {
     this.pause();
     for (const { element } of this.voices) {
+      if (element.src.startsWith("blob:")) URL.revokeObjectURL(element.src);
       element.removeAttribute("src");
       element.load();
     }
     this.voices = [];
   }
 
-  private element(recording: string, track: Track): HTMLAudioElement {
+  /** One file after the other, so that no connection is kept. */
+  private async loadWhole(recording: string): Promise<void> {
+    for (const { track, element } of this.voices) {
+      const file = await request(soundUrl(recording, track)).then((answer) => answer.blob()).catch(() => undefined);
+      if (this.voices.length === 0) return;
+      if (!file) this.events.failed(`The sound of ${track.participant} could not be fetched.`);
+      else element.src = URL.createObjectURL(file);
+    }
+  }
+
+  private element(track: Track): HTMLAudioElement {
     const element = new Audio();
     element.preload = "metadata";
-    element.src = soundUrl(recording, track);
     element.addEventListener("error", () => {
       if (element.hasAttribute("src")) this.events.failed(`The sound of ${track.participant} cannot be played by this browser.`);
     });

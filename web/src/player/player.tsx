@@ -6,7 +6,7 @@ import { momentLink } from "../route";
 import { Forward, Link, Pause, Play, Rewind } from "../ui/icons";
 import { useKeys } from "../ui/keys";
 import { complain, toast } from "../ui/toast";
-import { ElementTransport } from "./elements";
+import { ElementTransport, STREAMS } from "./elements";
 import { Happenings } from "./events";
 import { Lane } from "./lane";
 import { EDGE, RangeTransport } from "./ranges";
@@ -93,7 +93,7 @@ export function Player({ recording, at }: { recording: Details; at?: number }) {
             </select>
           </label>
           <button type="button" class="button quiet" aria-label="Copy a link to this moment" onClick={copyLink}>
-            <Link /> <span class="wide">Link to this moment</span>
+            <Link /> Link to this moment
           </button>
         </div>
       </div>
@@ -137,8 +137,8 @@ function usePlayer(recording: Details, length: number, at?: number) {
   const [rate, setRateShown] = useState(1);
   useEffect(() => {
     const events = { changed: () => setPlaying(made.playing), failed: (message: string) => void toast(message, undefined, 8_000) };
-    const grows = isLive(recording) && recording.tracks.every(isLinear);
-    const made: Transport = grows ? new RangeTransport(recording, events) : new ElementTransport(recording, events);
+    const inRanges = (isLive(recording) || recording.tracks.length > STREAMS) && recording.tracks.every(isLinear);
+    const made: Transport = inRanges ? new RangeTransport(recording, events) : new ElementTransport(recording, events);
     transport.current = made;
     return () => made.close();
   }, []);

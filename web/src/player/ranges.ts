@@ -1,6 +1,6 @@
-/** Plays tracks that still grow: their samples are fetched by range, a little ahead, and laid end to end on the sound
- * card's clock. At the live edge it waits for more. */
-import type { Details, Track } from "../api";
+/** Plays tracks that still grow, or are many: their samples are fetched by range, a little ahead, and laid end to end on
+ * the sound card's clock. At the live edge it waits for more. Another speed is another pitch. */
+import { type Details, type Track, isLive } from "../api";
 import { RangedWav, endOf, isLinear, soundUrl } from "./sound";
 import type { Transport, TransportEvents } from "./transport";
 
@@ -10,6 +10,8 @@ const AHEAD = 3;
 const TICK = 200;
 /** How far behind the newest sample live listening stays, so that it does not run dry, in seconds. */
 export const EDGE = 1.5;
+/** The newest samples of a live recording, in seconds, which are left until they have surely arrived. */
+const FRESH = 0.3;
 
 interface Voice {
   track: Track;
@@ -49,7 +51,7 @@ export class RangeTransport implements Transport {
   async play(): Promise<void> {
     await this.context.resume();
     this.playing = true;
-    this.restart(this.at);
+    this.restart(this.isOver(this.at) ? 0 : this.at);
     this.timer = window.setInterval(() => void this.fill(), TICK);
   }
 
@@ -73,8 +75,12 @@ export class RangeTransport implements Transport {
   }
 
   setAudible(tracks: ReadonlySet<string>): void {
+    const before = this.audible;
     this.audible = tracks;
     for (const [id, { gain }] of this.voices) gain.gain.value = tracks.has(id) ? 1 : 0;
+    // What was not heard was not fetched.
+    const more = before && [...tracks].some((id) => !before.has(id));
+    if (more && this.playing) this.restart(this.time);
   }
 
   update(recording: Details): void {
@@ -115,8 +121,9 @@ export class RangeTransport implements Transport {
 
   /** Lays out the next piece of every track, once the last one is about to be through. */
   private async fill(): Promise<void> {
+    if (this.playing && this.isOver(this.time)) return this.finish();
     if (!this.playing || this.fetching || this.laid - this.time > AHEAD * this.rate) return;
-    const until = Math.min(this.laid + PIECE, this.end - 0.3);
+    const until = Math.min(this.laid + PIECE, this.end - (isLive(this.recording) ? FRESH : 0));
     if (until <= this.laid) return;
     const abort = new AbortController();
     this.fetching = abort;
@@ -131,8 +138,18 @@ export class RangeTransport implements Transport {
     if (this.fetching === abort) this.fetching = undefined;
   }
 
+  private isOver(seconds: number): boolean {
+    return !isLive(this.recording) && seconds >= this.end - 0.02;
+  }
+
+  private finish(): void {
+    this.pause();
+    this.at = this.end;
+    this.events.changed();
+  }
+
   private async lay(from: number, until: number, signal: AbortSignal): Promise<void> {
-    const voices = [...this.voices.values()];
+    const voices = [...this.voices.values()].filter(({ track }) => this.audible?.has(track.id) ?? true);
     const pieces = await Promise.all(voices.map((voice) => this.piece(voice, from, until, signal)));
     if (signal.aborted) return;
     this.catchUp(from);
