@@ -28,6 +28,7 @@ fn caller() -> Track {
             lead: 0,
             counters: Counters { packets: 375, media_samples: 120_000, duplicates: 1, ..Counters::default() },
         },
+        drift_ppm: None,
         object: Some(Object {
             key: "default/01890a5d-ac96-774b-bcce-b302099a8000/caller.wav".to_owned(),
             bytes: 320_044,
@@ -43,6 +44,7 @@ fn agent() -> Track {
         session_id: "01890a5d-ac96-774b-bcce-b302099a8004".parse().unwrap(),
         format: Format { codec: Codec::Opus, rate: 48_000, channels: 2 },
         layout: Layout { start: Micros(1_500_000), samples: 432_000, lead: 960, ..Layout::default() },
+        drift_ppm: None,
         object: None,
     }
 }

@@ -25,6 +25,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         patience: Patience { idle: settings.idle_timeout, resume_window: settings.resume_window },
         call_linger: settings.call_linger,
         key_template: settings.key_template.clone(),
+        renditions: settings.renditions.clone(),
+        cache_budget: settings.cache_budget,
         ..defaults
     }
 }

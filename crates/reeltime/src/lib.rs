@@ -23,3 +23,4 @@ mod sys;
 pub use error::Error;
 pub use file::{ConversationRecorder, TranscribeRecorder};
 pub use recorder::{Recorder, RecorderConfig};
+pub use reeltime_codec::Error as CodecError;

@@ -8,10 +8,13 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
+use reeltime::CodecError;
 use reeltime::Error;
-use reeltime::recorder::{Media, MediaError, Selection};
+use reeltime::recorder::{Media, MediaError, Selection, UnknownSeating};
 use reeltime::store::StoreError;
 use reeltime_core::id::{RecordingId, TrackId};
+use reeltime_core::media::Container;
+use reeltime_core::render::Pauses;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -30,10 +33,10 @@ const LIFETIME: i64 = 3_600;
 #[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamFields {
-    /// wav or ogg; by default what fits the recording
+    /// wav, flac, ogg, mp3, webm or mp4; by default one track as it was received, and wav for several
     #[param(example = "wav")]
     format: Option<String>,
-    /// mono or stereo; by default as recorded. Mixes of several participants are not made yet
+    /// mono, stereo (a speaker a side) or tracks (a channel each); by default one track as recorded, several as mono
     layout: Option<String>,
     /// Only this participant
     participant: Option<String>,
@@ -43,19 +46,72 @@ pub(crate) struct StreamFields {
     follow: Option<String>,
     /// 1: G.711 as linear samples of 16 bit
     decode: Option<String>,
+    /// Every speaker at this loudness, in LUFS (EBU R 128)
+    #[param(example = "-16")]
+    loudness: Option<String>,
+    /// silence or skip: what stands where recording was paused
+    pauses: Option<String>,
+    /// Bits a second, or as 64k, for formats that lose something
+    #[param(example = "64k")]
+    bitrate: Option<String>,
+    /// Samples a second, 8000 to 192000; by default the highest that was recorded
+    rate: Option<String>,
+    /// Who sits left, by participant, with commas between
+    left: Option<String>,
+    /// Who sits right, by participant, with commas between
+    right: Option<String>,
 }
 
 impl StreamFields {
     fn selection(self) -> Result<Selection, Problem> {
         Ok(Selection {
-            format: self.format.as_deref().map(str::parse).transpose().map_err(told)?,
-            channels: self.layout.as_deref().map(channels).transpose()?,
+            format: self.format.as_deref().map(format).transpose()?,
+            layout: self.layout.as_deref().map(str::parse).transpose().map_err(wrong::<UnknownSeating>)?,
             participant: self.participant,
             track: self.track.as_deref().map(track_id).transpose()?,
             follow: switch("follow", self.follow.as_deref())?,
             decode: switch("decode", self.decode.as_deref())?,
+            loudness: self.loudness.as_deref().map(|text| number("loudness", text)).transpose()?,
+            pauses: self.pauses.as_deref().map(pauses).transpose()?.unwrap_or_default(),
+            bitrate: self.bitrate.as_deref().map(bitrate).transpose()?,
+            rate: self.rate.as_deref().map(|text| number("rate", text)).transpose()?,
+            left: names(self.left.as_deref()),
+            right: names(self.right.as_deref()),
         })
     }
+}
+
+fn wrong<E: std::fmt::Display>(error: E) -> Problem {
+    unprocessable(error.to_string())
+}
+
+/// A format that nobody knows is as one that cannot be had.
+fn format(text: &str) -> Result<Container, Problem> {
+    text.parse().map_err(|error| told(MediaError::UnknownFormat(error)))
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| unprocessable(format!("{name} is a number")))
+}
+
+fn pauses(text: &str) -> Result<Pauses, Problem> {
+    match text {
+        "silence" => Ok(Pauses::Silence),
+        "skip" => Ok(Pauses::Skip),
+        _ => Err(unprocessable("pauses is silence or skip")),
+    }
+}
+
+/// Bits a second, or thousands of them.
+fn bitrate(text: &str) -> Result<u32, Problem> {
+    let (digits, times) = text.strip_suffix(['k', 'K']).map_or((text, 1), |digits| (digits, 1_000));
+    let bits = digits.parse::<u32>().ok().and_then(|bits| bits.checked_mul(times));
+    bits.ok_or_else(|| unprocessable("bitrate is bits a second, as 64000 or 64k"))
+}
+
+fn names(list: Option<&str>) -> Vec<String> {
+    let named = list.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    named.map(str::to_owned).collect()
 }
 
 /// Why there is no such sound, as a client is told.
@@ -63,8 +119,12 @@ fn told(error: MediaError) -> Problem {
     let status = match &error {
         MediaError::NotFound => return Problem::no_recording(),
         MediaError::Empty => StatusCode::CONFLICT,
-        MediaError::Participant { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Channels { .. } => {
+        MediaError::Participant { .. }
+        | MediaError::Loudness(_)
+        | MediaError::Mix(_)
+        | MediaError::Codec(CodecError::Bitrate { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        MediaError::Codec(CodecError::NoLame(_)) => StatusCode::NOT_IMPLEMENTED,
+        MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Codec(_) => {
             StatusCode::NOT_ACCEPTABLE
         }
         MediaError::Failed(_) | _ => return Problem::internal(error),
@@ -74,15 +134,6 @@ fn told(error: MediaError) -> Problem {
 
 fn track_id(text: &str) -> Result<TrackId, Problem> {
     text.parse().map_err(|_| unprocessable("track is the id of a track"))
-}
-
-/// How many channels a layout has.
-fn channels(layout: &str) -> Result<u8, Problem> {
-    match layout {
-        "mono" => Ok(1),
-        "stereo" => Ok(2),
-        _ => Err(unprocessable("layout is mono or stereo")),
-    }
 }
 
 fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
@@ -161,8 +212,10 @@ pub(crate) struct UrlFields {
     /// Seconds
     #[param(minimum = 1, maximum = 604800, default = 3600)]
     expires_in: Option<i64>,
-    /// wav or ogg; by default what fits the recording
+    /// wav, flac, ogg, mp3, webm or mp4; by default what fits the recording
     format: Option<String>,
+    /// mono, stereo or tracks
+    layout: Option<String>,
     /// Only this participant
     participant: Option<String>,
     /// Only this track, by its id
@@ -204,6 +257,7 @@ pub(crate) async fn url(
     let signed = app.guard.sign(&identity, &path, &query, now().unix_seconds() + expires_in);
     let wanted = StreamFields {
         format: asked.format,
+        layout: asked.layout,
         participant: asked.participant,
         track: asked.track,
         ..StreamFields::default()
@@ -214,7 +268,12 @@ pub(crate) async fn url(
 }
 
 fn query(asked: &UrlFields) -> String {
-    let fields = [("format", &asked.format), ("participant", &asked.participant), ("track", &asked.track)];
+    let fields = [
+        ("format", &asked.format),
+        ("layout", &asked.layout),
+        ("participant", &asked.participant),
+        ("track", &asked.track),
+    ];
     let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
 }

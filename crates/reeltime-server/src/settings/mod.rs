@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reeltime::recorder::Rendition;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -67,6 +68,10 @@ pub(crate) struct Recording {
     pub(crate) database: PathBuf,
     /// Where files lie in the store.
     pub(crate) key_template: KeyTemplate,
+    /// What is kept of several speakers.
+    pub(crate) renditions: Vec<Rendition>,
+    /// Bytes of files made on demand.
+    pub(crate) cache_budget: u64,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
     pub(crate) resume_window: Duration,
@@ -183,6 +188,8 @@ impl Rows {
             key_template: self.read("key_template", |text| {
                 text.parse().map_err(|error: TemplateError| format!("is no key template: {error}"))
             })?,
+            renditions: self.read("renditions", text::renditions)?,
+            cache_budget: self.read("cache_budget", text::bytes)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,
             resume_window: self.read("resume_window", text::duration)?,

@@ -59,6 +59,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         reeltime::recorder::DEFAULT_KEY_TEMPLATE,
         "Where a recording's files lie in the store",
     ),
+    row(
+        "renditions",
+        "FORMAT[:LAYOUT],…",
+        "wav:mono",
+        "What is kept of a recording of several speakers beside each track, as `wav:mono,mp3:stereo`; or none",
+    ),
+    row("cache_budget", "BYTES", "2GiB", "Files made on demand that are kept in the data folder; 0: none"),
     row("flush_interval", "TIME", "200ms", "A killed process loses at most this much of what it received"),
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),
     row("resume_window", "TIME", "30s", "How long a lost session waits for its client to come back"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reeltime::recorder::Rendition;
+
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "is not a length of time; write for example 200ms, 30s, 5m or 1h".to_owned();
@@ -72,6 +74,18 @@ pub(crate) fn gain(text: &str) -> Result<f32, String> {
     }
 }
 
+/// What is kept: formats with their layouts, or `none`.
+pub(crate) fn renditions(text: &str) -> Result<Vec<Rendition>, String> {
+    let named = text.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    let one = |name: &str| {
+        let (format, layout) = name.split_once(':').unwrap_or((name, "mono"));
+        let format = format.parse().map_err(|error| format!("names what cannot be made: {error}"))?;
+        let layout = layout.parse().map_err(|error| format!("names a layout that there is not: {error}"))?;
+        Ok(Rendition { format, layout })
+    };
+    named.map(one).collect()
+}
+
 /// A host and a port.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
@@ -127,6 +141,15 @@ mod tests {
         assert_eq!(gain("0.1"), Ok(1.0));
         assert_eq!(gain("2.5"), Ok(2.5));
         assert!(gain("NaN").is_err() && gain("loud").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_named_by_format_and_layout() {
+        let kept = renditions("wav, mp3:stereo,").unwrap();
+        let names: Vec<_> = kept.iter().map(|kept| (kept.format.name(), kept.layout.name())).collect();
+        assert_eq!(names, [("wav", "mono"), ("mp3", "stereo")]);
+        assert_eq!(renditions("none"), Ok(vec![]));
+        assert!(renditions("aiff").is_err() && renditions("wav:round").is_err());
     }
 
     #[test]

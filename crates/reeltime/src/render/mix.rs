@@ -123,14 +123,24 @@ impl MixJob {
             Some(target) => self.gains(store, target).await?,
             None => Vec::new(),
         };
-        let mixer = self.mixer(&gains)?;
+        let (mut pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
+        let mut sought = self.clone();
+        if pass > 0 && self.container == Container::Wav && self.plan.range.is_none() {
+            // Samples lie where they can be counted: those before are not made, but for the head, which is left out.
+            let (spec, len) = self.describe()?;
+            let (align, samples) = (u64::from(spec.channels) * 2, spec.samples.unwrap_or(0));
+            let head = len.unwrap_or(0) - samples * align;
+            let first = pass.saturating_sub(head) / align;
+            sought.plan.range = Some(first..samples);
+            pass -= first * align;
+        }
+        let mixer = sought.mixer(&gains)?;
         let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
         let mut tracks = Vec::new();
         for track in &self.tracks {
             let feed = track.open(store, self.plan.open).await?;
             tracks.push(Source { feed, live: track.live.clone() });
         }
-        let (pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
         Ok(Prepared { renderer: MixRenderer::new(mixer, encoder), tracks, out: Out::new(pass, left) })
     }
 
