@@ -174,9 +174,11 @@ pub(crate) async fn stream(
         Answer::Part(bytes) => Some(bytes),
         Answer::NotModified | Answer::Beyond(_) => return Ok(response),
     };
-    if method != Method::HEAD {
-        *response.body_mut() = Body::from_stream(media.read(range).await.map_err(unread)?);
-    }
+    *response.body_mut() = match method {
+        // Its length is not that of an empty body.
+        Method::HEAD => Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>()),
+        _ => Body::from_stream(media.read(range).await.map_err(unread)?),
+    };
     Ok(response)
 }
 

@@ -12,7 +12,7 @@ use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::media::{Codec, Container};
 use reeltime_core::render::{Gaps, Output, Samples, Sizes, TrackRenderer};
-use reeltime_core::timeline::{Counting, Layout};
+use reeltime_core::timeline::{Counters, Counting, Layout};
 
 use super::Recorder;
 use super::cache::CacheKey;
@@ -281,12 +281,13 @@ impl Recorder {
     }
 }
 
-/// Where the media of a track lies in its file as received: gaps are silence there.
+/// Where the media of a track lies in its file as received: gaps are silence there, and all packets count.
 fn as_stored(layout: &Layout) -> Layout {
     Layout {
         start: layout.start,
         samples: layout.samples,
         pauses: layout.pauses.clone(),
+        counters: Counters { packets: u64::MAX, ..Counters::default() },
         ..Layout::default()
     }
 }
