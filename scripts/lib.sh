@@ -42,6 +42,13 @@ need_packages() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
+# A library, so there is no command to look for.
+need_lame() {
+    /sbin/ldconfig -p | grep 'libmp3lame.so.0' >/dev/null && return
+    say "installing libmp3lame0: it encodes MP3"
+    apt_install libmp3lame0
+}
+
 apt_install() {
     command -v apt-get >/dev/null ||
         die "no apt-get here: install these with this system's package manager and run this again: $*"
