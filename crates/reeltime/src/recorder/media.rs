@@ -41,7 +41,7 @@ pub struct Media {
     pub len: Option<u64>,
     /// Nothing will change any more.
     pub complete: bool,
-    /// An entity tag, once complete.
+    /// An entity tag, once complete; a weak one where another reader may get other bytes of the same sound.
     pub etag: Option<String>,
     recorder: Recorder,
     source: Source,
@@ -122,7 +122,7 @@ impl Recorder {
                 participant: track.participant.clone(),
                 format: track.format,
                 counting: Counting::Samples,
-                layout: as_stored(&track.layout),
+                layout: as_stored(track),
                 origin: Origin::Stored(key),
                 drift_ppm: track.drift_ppm,
                 live: None,
@@ -139,7 +139,9 @@ impl Recorder {
         }
         let (_, len) = job.describe()?;
         let container = job.container;
-        Ok(self.made(container, len, Some(key.tag()), true, Source::Mix(Box::new(job), Some(key))))
+        // Where the end tells what the head says, this time its head will not be that of the file that is kept.
+        let tag = if len.is_some() { key.tag() } else { format!("W/{}", key.tag()) };
+        Ok(self.made(container, len, Some(tag), true, Source::Mix(Box::new(job), Some(key))))
     }
 
     fn object(
@@ -281,11 +283,15 @@ impl Recorder {
     }
 }
 
-/// Where the media of a track lies in its file as received: gaps are silence there, and all packets count.
-fn as_stored(layout: &Layout) -> Layout {
+/// Where the media of a track lies in its file as received: all packets count, and what is missing of samples is
+/// silence there.
+fn as_stored(track: &manifest::Track) -> Layout {
+    let layout = &track.layout;
+    let gaps = if track.format.codec == Codec::Opus { layout.gaps.clone() } else { Vec::new() };
     Layout {
         start: layout.start,
         samples: layout.samples,
+        gaps,
         pauses: layout.pauses.clone(),
         counters: Counters { packets: u64::MAX, ..Counters::default() },
         ..Layout::default()

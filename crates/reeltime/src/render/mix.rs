@@ -15,7 +15,7 @@ use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counting, Layout};
 
 use super::feed::{Feed, Origin};
-use super::track::{Out, Progress};
+use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
 use crate::recorder::MediaError;
 use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
@@ -56,7 +56,8 @@ pub(crate) struct Prepared {
 
 struct Source {
     feed: Box<dyn Feed>,
-    live: Option<Arc<TrackLog>>,
+    /// The log that grows, and its files as last found.
+    live: Option<(Arc<TrackLog>, Arc<Chain>)>,
 }
 
 /// What takes the file besides whoever reads it.
@@ -139,7 +140,11 @@ impl MixJob {
         let mut tracks = Vec::new();
         for track in &self.tracks {
             let feed = track.open(store, self.plan.open).await?;
-            tracks.push(Source { feed, live: track.live.clone() });
+            let live = match &track.origin {
+                Origin::Log(chain) => track.live.clone().map(|log| (log, Arc::clone(chain))),
+                Origin::Stored(_) => None,
+            };
+            tracks.push(Source { feed, live });
         }
         Ok(Prepared { renderer: MixRenderer::new(mixer, encoder), tracks, out: Out::new(pass, left) })
     }
@@ -171,7 +176,7 @@ impl MixJob {
 
 impl MixTrack {
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        self.origin.open(&**store, self.format, self.layout.samples, growing).await
+        self.origin.open(&**store, self.format, &self.layout, growing).await
     }
 }
 
@@ -276,7 +281,8 @@ impl Prepared {
         tokio::spawn(async move {
             let mut following = self;
             loop {
-                let logs: Vec<_> = following.tracks.iter().map(|source| source.live.clone()).collect();
+                let log = |source: &Source| source.live.as_ref().map(|(log, _)| Arc::clone(log));
+                let logs: Vec<_> = following.tracks.iter().map(log).collect();
                 // In this order: what is appended before the end is seen, is also read.
                 let ended: Vec<bool> =
                     logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
@@ -313,14 +319,17 @@ impl Prepared {
     fn go_on(&mut self, disk: &dyn Disk, ended: &[bool], passed: Micros) -> io::Result<Progress> {
         let failed = |error| io::Error::other(format!("cannot render: {error}"));
         for (number, source) in self.tracks.iter_mut().enumerate() {
-            let Some(log) = &source.live else { continue };
+            let Some((log, found)) = &mut source.live else { continue };
             // One that was released meanwhile is read on from the files that are open.
             if let Ok(chain) = Chain::find(disk, log.id()) {
-                source.feed.renew(Arc::new(chain));
+                *found = Arc::new(chain);
             }
-            if let Some(layout) = log.layout() {
-                self.renderer.mixer().extend(number, &layout);
-            }
+            let layout = match log.layout() {
+                Some(layout) => layout,
+                None => survey_chain(found)?,
+            };
+            source.feed.renew(Arc::clone(found), layout.counters.packets);
+            self.renderer.mixer().extend(number, &layout);
             match ended[number] {
                 true => self.renderer.mixer().close(number),
                 false => self.renderer.mixer().pass_to(number, passed),
