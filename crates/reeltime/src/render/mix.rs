@@ -14,11 +14,11 @@ use reeltime_core::render::{
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counting, Layout};
 
-use super::feed::{Feed, Origin};
+use super::feed::{Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
 use crate::recorder::MediaError;
-use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
+use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
 use crate::store::{ByteSender, ByteStream, Store};
 
 /// A track to be heard.
@@ -60,6 +60,24 @@ struct Source {
     live: Option<(Arc<TrackLog>, Arc<Chain>)>,
 }
 
+/// What is known of a recording that goes on.
+pub(crate) struct Live {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// How long a silent speaker is waited for.
+    pub(crate) horizon: Duration,
+    /// The time on the recording's clock.
+    pub(crate) now: Box<dyn Fn() -> Micros + Send>,
+    /// The tracks that have begun since it was last asked. It may block.
+    pub(crate) joined: Box<dyn FnMut() -> Vec<MixTrack> + Send>,
+}
+
+impl Live {
+    /// The time for which nobody is waited any more.
+    fn passed(&self) -> Micros {
+        Micros((self.now)().0.saturating_sub(self.horizon.as_micros() as u64))
+    }
+}
+
 /// What takes the file besides whoever reads it.
 pub(crate) trait Made: Send {
     /// The next bytes.
@@ -97,18 +115,8 @@ impl MixJob {
     }
 
     fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
-        let input = |(number, track): (usize, &MixTrack)| {
-            Ok(TrackInput {
-                participant: track.participant.clone(),
-                format: track.format,
-                counting: track.counting,
-                layout: track.layout.clone(),
-                decoder: reeltime_codec::decoder(track.format)?,
-                gain: gains.get(number).copied().unwrap_or(1.0),
-                drift: track.drift_ppm.and_then(Drift::from_ppm),
-            })
-        };
-        self.tracks.iter().enumerate().map(input).collect()
+        let gain = |number: usize| gains.get(number).copied().unwrap_or(1.0);
+        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number))).collect()
     }
 
     /// Opens the tracks; levels are measured here.
@@ -175,6 +183,18 @@ impl MixJob {
 }
 
 impl MixTrack {
+    fn input(&self, gain: f32) -> Result<TrackInput, reeltime_codec::Error> {
+        Ok(TrackInput {
+            participant: self.participant.clone(),
+            format: self.format,
+            counting: self.counting,
+            layout: self.layout.clone(),
+            decoder: reeltime_codec::decoder(self.format)?,
+            gain,
+            drift: self.drift_ppm.and_then(Drift::from_ppm),
+        })
+    }
+
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
         self.origin.open(&**store, self.format, &self.layout, growing).await
     }
@@ -270,17 +290,18 @@ impl Prepared {
     }
 
     /// Starts to make a file of tracks that are being recorded, to their end: its bytes come as they are received,
-    /// `horizon` later at most where a track is silent. `now` is the time on the recording's clock.
-    pub(crate) fn follow(
-        self,
-        disk: Arc<dyn Disk>,
-        horizon: Duration,
-        now: impl Fn() -> Micros + Send + 'static,
-    ) -> ByteStream {
+    /// the [horizon](Live::horizon) later at most where a track is silent.
+    pub(crate) fn follow(self, mut live: Live) -> ByteStream {
         let (sender, stream) = ByteStream::channel(2);
         tokio::spawn(async move {
             let mut following = self;
             loop {
+                let joined = tokio::task::spawn_blocking(move || {
+                    following.join((live.joined)());
+                    (following, live)
+                });
+                let Ok(next) = joined.await else { return };
+                (following, live) = next;
                 let log = |source: &Source| source.live.as_ref().map(|(log, _)| Arc::clone(log));
                 let logs: Vec<_> = following.tracks.iter().map(log).collect();
                 // In this order: what is appended before the end is seen, is also read.
@@ -289,13 +310,13 @@ impl Prepared {
                 for log in logs.iter().flatten() {
                     log.flush().await;
                 }
-                let (disk, passed) =
-                    (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
+                let (disk, passed) = (Arc::clone(&live.disk), live.passed());
                 let done = ended.iter().all(|ended| *ended);
                 let step = tokio::task::spawn_blocking(move || {
                     let stepped = following.go_on(&*disk, &ended, passed);
                     (following, stepped)
                 });
+                // A log that cannot be read breaks the body off, and so does a reader that went away.
                 let Ok((next, Ok(progress))) = step.await else { return };
                 following = next;
                 let chunk = following.out.take();
@@ -313,6 +334,18 @@ impl Prepared {
             }
         });
         stream
+    }
+
+    /// Takes in the tracks that have begun since. One that cannot be heard is left out: the others go on.
+    fn join(&mut self, tracks: Vec<MixTrack>) {
+        for track in tracks {
+            let (Origin::Log(chain), Some(log)) = (&track.origin, &track.live) else { continue };
+            let joined = track.input(1.0).ok().map(|input| self.renderer.mixer().join(input));
+            if matches!(joined, Some(Ok(true))) {
+                let feed = Box::new(Log::new(Arc::clone(chain), &track.layout, Reach::Growing));
+                self.tracks.push(Source { feed, live: Some((Arc::clone(log), Arc::clone(chain))) });
+            }
+        }
     }
 
     /// Mixes what has come since.
