@@ -66,13 +66,6 @@ impl Cache {
         Some((file, size))
     }
 
-    /// Keeps a small file that is whole.
-    pub(crate) fn keep(&self, key: &CacheKey, bytes: &[u8]) {
-        if let Some(mut keeping) = self.begin(key) {
-            let _ = keeping.bytes(bytes).and_then(|()| keeping.complete(None));
-        }
-    }
-
     /// Begins a file; `None` where there is no room for any.
     pub(crate) fn begin(&self, key: &CacheKey) -> Option<Keeping> {
         let (path, part) = (self.path(key), self.part());
@@ -185,6 +178,12 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).ok().map(|()| bytes)
     }
 
+    fn keep(cache: &Cache, key: &CacheKey, bytes: &[u8]) {
+        let mut keeping = cache.begin(key).unwrap();
+        keeping.bytes(bytes).unwrap();
+        keeping.complete(None).unwrap();
+    }
+
     #[test]
     fn what_was_made_is_found_with_its_final_head() {
         let folder = tempfile::tempdir().unwrap();
@@ -218,14 +217,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path().to_owned(), 250);
         for (number, seconds) in [(1, 10), (2, 20), (3, 30)] {
-            cache.keep(&key(number, "a"), &[0; 100]);
+            keep(&cache, &key(number, "a"), &[0; 100]);
             if let Some((file, _)) = cache.find(&key(number, "a")) {
                 file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
             }
         }
         let there = [1, 2, 3].map(|number| cache.path(&key(number, "a")).exists());
         assert_eq!(there, [false, true, true]);
-        cache.keep(&key(4, "a"), &[0; 251]);
+        keep(&cache, &key(4, "a"), &[0; 251]);
         assert_eq!(read(&cache, &key(4, "a")), None, "larger than all that may be kept");
     }
 }

@@ -463,10 +463,7 @@ impl Media {
 
 /// What was fine when it was described fails only for a reason of the system.
 fn unmixed(error: MediaError) -> Error {
-    match error {
-        MediaError::Failed(error) => error,
-        other => Error::Spool(std::io::Error::other(other)),
-    }
+    if let MediaError::Failed(error) = error { error } else { Error::Spool(std::io::Error::other(error)) }
 }
 
 impl std::fmt::Debug for Source {

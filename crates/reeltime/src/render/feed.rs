@@ -208,9 +208,11 @@ impl Ogg {
 
 impl Feed for Ogg {
     fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
-        let failed = |error| match error {
-            ogg::OggReadError::ReadError(error) => error,
-            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        let failed = |error| {
+            if let ogg::OggReadError::ReadError(error) = error {
+                return error;
+            }
+            io::Error::new(io::ErrorKind::InvalidData, error)
         };
         for _ in 0..ROW {
             let Some(packet) = self.packets.read_packet().map_err(failed)? else { return Ok(false) };
