@@ -67,6 +67,7 @@ impl Cache {
     }
 
     /// Keeps a small file that is whole.
+    #[cfg_attr(not(test), expect(dead_code, reason = "peaks are kept with it"))]
     pub(crate) fn keep(&self, key: &CacheKey, bytes: &[u8]) {
         if let Some(mut keeping) = self.begin(key) {
             let _ = keeping.bytes(bytes).and_then(|()| keeping.complete(None));

@@ -430,6 +430,7 @@ impl Media {
 }
 
 /// What was fine when it was described fails only for a reason of the system.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it was fine before")]
 fn unmixed(error: MediaError) -> Error {
     match error {
         MediaError::Failed(error) => error,

@@ -162,10 +162,7 @@ struct Ogg {
 
 impl Feed for Ogg {
     fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
-        let failed = |error| match error {
-            ogg::OggReadError::ReadError(error) => error,
-            other => io::Error::new(io::ErrorKind::InvalidData, other),
-        };
+        let failed = |error: ogg::OggReadError| io::Error::new(io::ErrorKind::InvalidData, error);
         for _ in 0..ROW {
             let Some(packet) = self.packets.read_packet().map_err(failed)? else { return Ok(false) };
             if self.heads > 0 {
