@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reeltime_core::codec::{Spec, Tags};
@@ -13,6 +13,8 @@ use reeltime_core::render::{
 };
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counting, Layout};
+
+use tokio::sync::Semaphore;
 
 use super::feed::{Feed, Origin};
 use super::track::{Out, Progress};
@@ -215,6 +217,7 @@ impl Prepared {
 
     async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
         loop {
+            let turn = TURNS.acquire().await;
             let step = tokio::task::spawn_blocking(move || {
                 let mut done = self.step();
                 let chunk = self.out.take();
@@ -228,6 +231,7 @@ impl Prepared {
                 (self, made, done, chunk)
             });
             let Ok((next, still, done, chunk)) = step.await else { return };
+            drop(turn);
             (self, made) = (next, still);
             // A reader that went away needs no answer, and the work stops.
             if !chunk.is_empty() && sender.send(chunk).await.is_err() {
@@ -286,11 +290,13 @@ impl Prepared {
                 let (disk, passed) =
                     (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
                 let done = ended.iter().all(|ended| *ended);
+                let turn = TURNS.acquire().await;
                 let step = tokio::task::spawn_blocking(move || {
                     let stepped = following.go_on(&*disk, &ended, passed);
                     (following, stepped)
                 });
                 let Ok((next, Ok(progress))) = step.await else { return };
+                drop(turn);
                 following = next;
                 let chunk = following.out.take();
                 if !chunk.is_empty() && sender.send(chunk).await.is_err() {
@@ -353,6 +359,12 @@ impl Prepared {
         Ok(Progress::Full)
     }
 }
+
+/// Chunks made at the same time, by the whole process: half of the cores stay with those who are recorded.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Semaphore::new(cores.div_ceil(2))
+});
 
 /// How often live tracks that are followed are looked at.
 const BEAT: Duration = Duration::from_millis(250);
