@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import pytest
 from harness.clients import Ingest
-from harness.judges import wave_file
+from harness.judges import run, wave_file
 from harness.oracle import indexed_pcm
 from harness.server import of_tracks, on_disk, until
 from openapi_spec_validator import validate
@@ -214,7 +214,10 @@ def test_two_tracks_of_one_participant_are_told_apart_by_their_ids(server):
     assert clients[1].recording_id == recording
     for client, pcm in zip(clients, (first, second), strict=True):
         assert wave_file(server.stream(recording, track=client.track_id))[1] == pcm
-    answer = server.get(f"/api/v1/recordings/{recording}/stream?participant=anna")
+    both = server.stream(recording, participant="anna", layout="tracks")
+    for channel, pcm in (("1", first), ("2", second)):
+        assert pcm in run("sox", "-D", "-t", "wav", "-", "-t", "raw", "-", "remix", channel, stdin=both)
+    answer = server.get(f"{API}/{recording}/stream?participant=anna&track={recording}")
     assert answer.status_code == 422 and clients[1].track_id in answer.json()["detail"]
 
 

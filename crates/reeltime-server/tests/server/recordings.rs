@@ -181,9 +181,28 @@ fn a_complete_recording_is_served_bit_for_bit_with_its_validators() {
     {
         assert!(figures.contains(figure), "{figure} is missing in\n{figures}");
     }
-    assert!(server.get(&path(&id, "/stream?format=mp3")).problem(406).contains("wav"));
-    assert!(server.get(&path(&id, "/stream?format=ogg")).problem(406).contains("wav"));
+    assert!(server.get(&path(&id, "/stream?format=tape")).problem(406).contains("wav"));
     server.get(&path(&id, "/stream?participant=nobody")).problem(422);
+}
+
+#[test]
+fn what_is_made_on_demand_has_a_length_and_ranges_once_it_was_made() {
+    let server = Server::start(&[]);
+    let id = complete(&server, 8_000);
+    let asked = path(&id, "/stream?format=ogg");
+    let request = format!("GET {asked}");
+    let first = server.get(&asked);
+    assert_eq!((first.status, first.header("content-type")), (200, "audio/ogg"));
+    let made = unchunked(&first.body);
+    assert!(made.starts_with(b"OggS"));
+    let second = server.get(&asked);
+    assert_eq!(second.header("content-length"), second.body.len().to_string());
+    assert!(second.body == made, "made once, kept");
+    let etag = second.header("etag");
+    assert_eq!(etag, first.header("etag"));
+    let part = server.send(&request, &["Range: bytes=100-199"]);
+    assert_eq!((part.status, &part.body[..]), (206, &second.body[100..200]));
+    assert_eq!(server.send(&request, &[&format!("If-None-Match: {etag}")]).status, 304);
 }
 
 #[test]
