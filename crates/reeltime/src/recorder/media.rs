@@ -193,7 +193,7 @@ impl Recorder {
                 && Selection { decode: false, ..selection.clone() }.is_as_received(format)
                 && format.codec != Codec::Opus;
             if live.purpose != Purpose::Plain {
-                return self.live_track(live, track, selection.follow, master(track));
+                return self.live_track(track, selection.follow, master(track));
             }
             if selection.is_as_received(format) || linear {
                 let output = match linear && format.codec != Codec::S16le {
@@ -203,20 +203,14 @@ impl Recorder {
                     }
                     false => Output::as_received(format.codec),
                 };
-                return self.live_track(live, track, selection.follow, output);
+                return self.live_track(track, selection.follow, output);
             }
         }
         self.live_mix(live, &chosen, selection)
     }
 
     /// One track as it is received.
-    fn live_track(
-        &self,
-        _live: &LiveRecording,
-        track: &Settled,
-        to_the_end: bool,
-        output: Output,
-    ) -> Result<Media, MediaError> {
+    fn live_track(&self, track: &Settled, to_the_end: bool, output: Output) -> Result<Media, MediaError> {
         if to_the_end && !track.log.is_closed() {
             return Ok(self.followed(Arc::clone(&track.log), output));
         }
