@@ -7,7 +7,7 @@ mod table;
 mod text;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
@@ -244,8 +244,21 @@ pub(crate) struct Overview(Vec<Found>);
 impl Overview {
     /// Reads all layers; values that make no sense are an error here too.
     pub(crate) fn load(layers: &Layers) -> Result<Self, Usage> {
-        Settings::load(layers)?;
-        Ok(Self(layers.resolve()?))
+        let settings = Settings::load(layers)?;
+        let mut found = layers.resolve()?;
+        for row in &mut found {
+            match row.setting.name {
+                // Where none is given: what follows from the data folder.
+                "store_url" if row.text.is_empty() => row.text = url("file", &settings.recording.store),
+                "database_url" if row.text.is_empty() => {
+                    row.text = url("sqlite", &settings.recording.database);
+                }
+                // As it is heeded.
+                "transcribe_gain" => row.text = format!("{:?}", settings.transcribe.gain),
+                _ => {}
+            }
+        }
+        Ok(Self(found))
     }
 
     /// One object for each setting.
@@ -253,6 +266,11 @@ impl Overview {
         let row = |found: &Found| json!({ "name": found.setting.name, "value": shown(found), "origin": found.origin.to_string() });
         json!({ "settings": self.0.iter().map(row).collect::<Vec<_>>() })
     }
+}
+
+/// A relative path stays one.
+fn url(scheme: &str, path: &Path) -> String {
+    format!("{scheme}://{}", path.display())
 }
 
 fn shown(found: &Found) -> &str {
