@@ -42,7 +42,7 @@ pub(crate) struct Ls {
     /// Those of this call
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
-    /// Those in this state, for example complete or in_progress; several with commas between
+    /// Those in this state, such as complete or failed; several with commas between
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// Those with this text in the name of the call or of a participant
