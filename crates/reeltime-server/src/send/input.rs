@@ -64,15 +64,17 @@ impl Input {
         if !about.is_file() {
             return Self::pipe(file, raw).with_context(cannot);
         }
-        if let Some(Raw(format)) = raw {
-            return Self::seekable(file, format, 0, about.len());
-        }
-        match wav::read(&mut file).with_context(cannot)? {
-            Some(wav::Wav { format: Some(format), start, bytes }) => {
+        let input = match (raw, wav::read(&mut file).with_context(cannot)?) {
+            (Some(Raw(format)), _) => Self::seekable(file, format, 0, about.len())?,
+            (None, Some(wav::Wav { format: Some(format), start, bytes })) => {
                 let there = about.len().saturating_sub(start);
-                Self::seekable(file, format, start, bytes.unwrap_or(there).min(there))
+                Self::seekable(file, format, start, bytes.unwrap_or(there).min(there))?
             }
-            Some(_) | None => ffmpeg::decode(path),
+            (None, _) => ffmpeg::decode(path)?,
+        };
+        match input.total {
+            Some(0) => bail!("{} holds no audio", path.display()),
+            _ => Ok(input),
         }
     }
 

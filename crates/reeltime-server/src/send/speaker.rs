@@ -327,6 +327,9 @@ impl Speaker {
         if !self.finished {
             return Err(anyhow!("the server ended the recording"));
         }
+        if self.position.sent() == 0 {
+            return Err(anyhow!("there was nothing to send"));
+        }
         if samples != wanted {
             return Err(anyhow!("the server kept {samples} samples of the {wanted} that were sent"));
         }
