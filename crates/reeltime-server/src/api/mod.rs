@@ -6,8 +6,8 @@ mod extract;
 pub(crate) mod health;
 mod media;
 pub(crate) mod metrics;
-mod recordings;
-mod view;
+pub(crate) mod recordings;
+pub(crate) mod view;
 
 use std::sync::Arc;
 

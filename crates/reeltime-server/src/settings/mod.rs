@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) use layers::{Found, Layers};
 pub(crate) use table::{SETTINGS, Setting};
+pub(crate) use text::duration;
 
 use crate::exit::Usage;
 

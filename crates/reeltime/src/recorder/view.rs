@@ -213,6 +213,13 @@ impl Recorder {
     }
 }
 
+/// As the catalogue has it, which knows nothing of what a live one holds by now.
+impl From<&Recording> for RecordingView {
+    fn from(row: &Recording) -> Self {
+        from_row(row)
+    }
+}
+
 fn from_row(row: &Recording) -> RecordingView {
     RecordingView {
         id: row.id,
