@@ -87,6 +87,16 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    /// Linear gain of the rendered copy.
+    pub const fn gain(self) -> f32 {
+        match self {
+            Self::Plain => 1.0,
+            Self::Transcribe { gain } => gain,
+        }
+    }
+}
+
 /// Why media is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

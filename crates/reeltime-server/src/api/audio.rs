@@ -90,7 +90,7 @@ fn format(text: &str) -> Result<Container, Problem> {
     text.parse().map_err(|error| told(MediaError::UnknownFormat(error)))
 }
 
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| unprocessable(format!("{name} is a number")))
 }
 
@@ -115,13 +115,14 @@ fn names(list: Option<&str>) -> Vec<String> {
 }
 
 /// Why there is no such sound, as a client is told.
-fn told(error: MediaError) -> Problem {
+pub(super) fn told(error: MediaError) -> Problem {
     let status = match &error {
         MediaError::NotFound => return Problem::no_recording(),
         MediaError::Empty => StatusCode::CONFLICT,
         MediaError::Participant { .. }
         | MediaError::Loudness(_)
         | MediaError::Mix(_)
+        | MediaError::Peaks { .. }
         | MediaError::Codec(CodecError::Bitrate { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         MediaError::Codec(CodecError::NoLame(_)) => StatusCode::NOT_IMPLEMENTED,
         MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Codec(_) => {
@@ -132,7 +133,7 @@ fn told(error: MediaError) -> Problem {
     Problem::new(status, capitalised(&error.to_string()))
 }
 
-fn track_id(text: &str) -> Result<TrackId, Problem> {
+pub(super) fn track_id(text: &str) -> Result<TrackId, Problem> {
     text.parse().map_err(|_| unprocessable("track is the id of a track"))
 }
 
@@ -182,7 +183,7 @@ pub(crate) async fn stream(
     Ok(response)
 }
 
-fn unread(error: Error) -> Problem {
+pub(super) fn unread(error: Error) -> Problem {
     if matches!(error, Error::Store(StoreError::NotFound { .. })) {
         return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
     }

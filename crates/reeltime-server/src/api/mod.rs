@@ -6,6 +6,7 @@ mod extract;
 pub(crate) mod health;
 mod media;
 pub(crate) mod metrics;
+mod peaks;
 pub(crate) mod recordings;
 pub(crate) mod view;
 
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(recordings::stop))
         .routes(routes!(audio::stream))
         .routes(routes!(audio::url))
+        .routes(routes!(peaks::peaks))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

@@ -66,14 +66,6 @@ impl Cache {
         Some((file, size))
     }
 
-    /// Keeps a small file that is whole.
-    #[cfg_attr(not(test), expect(dead_code, reason = "peaks are kept with it"))]
-    pub(crate) fn keep(&self, key: &CacheKey, bytes: &[u8]) {
-        if let Some(mut keeping) = self.begin(key) {
-            let _ = keeping.bytes(bytes).and_then(|()| keeping.complete(None));
-        }
-    }
-
     /// Begins a file; `None` where there is no room for any.
     pub(crate) fn begin(&self, key: &CacheKey) -> Option<Keeping> {
         let (path, part) = (self.path(key), self.part());
@@ -97,6 +89,22 @@ impl Cache {
                 debug!(%error, "cannot keep a file that is made on demand");
                 None
             }
+        }
+    }
+
+    /// Moves a file that is whole in here, where there is room for it; else it is left where it is.
+    pub(crate) fn adopt(&self, key: &CacheKey, file: &Path) {
+        let path = self.path(key);
+        let moved = || -> io::Result<()> {
+            if fs::metadata(file)?.len() > self.budget {
+                return Ok(());
+            }
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            fs::rename(file, &path)
+        };
+        match moved() {
+            Ok(()) => make_room(&self.folder, self.budget, &path),
+            Err(error) => debug!(%error, "cannot keep a file that is made on demand"),
         }
     }
 
@@ -180,6 +188,11 @@ mod tests {
         CacheKey::new(RecordingId(uuid::Uuid::from_u128(number)), what, "mp3")
     }
 
+    fn keep(cache: &Cache, key: &CacheKey, bytes: &[u8]) {
+        let mut keeping = cache.begin(key).unwrap();
+        keeping.bytes(bytes).and_then(|()| keeping.complete(None)).unwrap();
+    }
+
     fn read(cache: &Cache, key: &CacheKey) -> Option<Vec<u8>> {
         let (file, size) = cache.find(key)?;
         let mut bytes = vec![0; size as usize];
@@ -215,18 +228,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_made_elsewhere_is_taken_in_where_it_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 4);
+        for (what, bytes, kept) in [("fits", "four", true), ("does not", "larger", false)] {
+            let part = cache.part();
+            fs::write(&part, bytes).unwrap();
+            cache.adopt(&key(1, what), &part);
+            assert_eq!((read(&cache, &key(1, what)).is_some(), part.exists()), (kept, !kept), "{what}");
+        }
+    }
+
+    #[test]
     fn what_was_asked_for_longest_ago_goes_first() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path().to_owned(), 250);
         for (number, seconds) in [(1, 10), (2, 20), (3, 30)] {
-            cache.keep(&key(number, "a"), &[0; 100]);
+            keep(&cache, &key(number, "a"), &[0; 100]);
             if let Some((file, _)) = cache.find(&key(number, "a")) {
                 file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
             }
         }
         let there = [1, 2, 3].map(|number| cache.path(&key(number, "a")).exists());
         assert_eq!(there, [false, true, true]);
-        cache.keep(&key(4, "a"), &[0; 251]);
+        keep(&cache, &key(4, "a"), &[0; 251]);
         assert_eq!(read(&cache, &key(4, "a")), None, "larger than all that may be kept");
     }
 }

@@ -20,13 +20,14 @@ use super::live::LiveRecording;
 use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
+use super::view::is_flat;
 use crate::error::Error;
 use crate::render::{Job, MixJob, MixTrack, Origin, follow, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
 /// How far a file that follows a recording waits for a speaker who is silent.
-const HORIZON: Duration = Duration::from_secs(5);
+pub(super) const HORIZON: Duration = Duration::from_secs(5);
 /// The loudness that can be asked for, in LUFS.
 const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
 
@@ -115,20 +116,7 @@ impl Recorder {
             let tag = format!("{}-{}", manifest.id, rendition.layout);
             return self.object(&rendition.object, container.mime(), container.name(), tag);
         }
-        let stored = |track: &&manifest::Track| {
-            let object = track.object.as_ref().ok_or(MediaError::Empty)?;
-            let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
-            Ok(MixTrack {
-                participant: track.participant.clone(),
-                format: track.format,
-                counting: Counting::Samples,
-                layout: as_stored(&track.layout),
-                origin: Origin::Stored(key),
-                drift_ppm: track.drift_ppm,
-                live: None,
-            })
-        };
-        let mixed = tracks.iter().map(stored).collect::<Result<Vec<_>, MediaError>>()?;
+        let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, MediaError>>()?;
         let mut job = job(mixed, selection);
         job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
         let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
@@ -269,19 +257,41 @@ impl Recorder {
             counting: track.header.counting,
             layout: track.layout.clone(),
             origin: Origin::Log(Arc::new(chain)),
+            gapless: false,
             drift_ppm: None,
             live,
         })
     }
 }
 
+/// A track from its file in the store.
+pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
+    let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+    let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
+    let layout = if is_flat(object) { gapless(&track.layout) } else { as_stored(&track.layout) };
+    Ok(MixTrack {
+        participant: track.participant.clone(),
+        format: track.format,
+        counting: Counting::Samples,
+        layout,
+        origin: Origin::Stored(key),
+        gapless: false,
+        drift_ppm: track.drift_ppm,
+        live: None,
+    })
+}
+
 /// Where the media of a track lies in its file as received: gaps are silence there, and all packets count.
 fn as_stored(layout: &Layout) -> Layout {
+    Layout { samples: layout.samples, pauses: layout.pauses.clone(), ..gapless(layout) }
+}
+
+/// The media alone, without what lay between.
+pub(super) fn gapless(layout: &Layout) -> Layout {
     Layout {
         start: layout.start,
-        samples: layout.samples,
-        pauses: layout.pauses.clone(),
-        counters: Counters { packets: u64::MAX, ..Counters::default() },
+        samples: layout.counters.media_samples,
+        counters: Counters { packets: u64::MAX, ..layout.counters },
         ..Layout::default()
     }
 }
@@ -335,7 +345,7 @@ impl Recorder {
 }
 
 /// The tracks that are meant.
-fn choose<'a, T>(
+pub(super) fn choose<'a, T>(
     tracks: &'a [T],
     selection: &Selection,
     name: impl Fn(&T) -> (&String, TrackId),
@@ -424,12 +434,8 @@ impl Media {
 }
 
 /// What was fine when it was described fails only for a reason of the system.
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, it was fine before")]
-fn unmixed(error: MediaError) -> Error {
-    match error {
-        MediaError::Failed(error) => error,
-        other => Error::Spool(std::io::Error::other(other)),
-    }
+pub(super) fn unmixed(error: MediaError) -> Error {
+    if let MediaError::Failed(error) = error { error } else { Error::Spool(std::io::Error::other(error)) }
 }
 
 impl std::fmt::Debug for Source {

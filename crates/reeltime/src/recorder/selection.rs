@@ -150,6 +150,16 @@ pub enum MediaError {
     /// A loudness that is none.
     #[error("loudness {0} is out of range: use -40 to -5 LUFS")]
     Loudness(f32),
+    /// More peaks than anyone draws.
+    #[error(
+        "there are too many pixels: ask for samples_per_pixel of at least {least}, or for a width of at most {most}"
+    )]
+    Peaks {
+        /// Pixels, at most.
+        most: u64,
+        /// Samples per pixel, at least.
+        least: u64,
+    },
     /// Something failed.
     #[error(transparent)]
     Failed(#[from] Error),

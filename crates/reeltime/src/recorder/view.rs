@@ -257,7 +257,7 @@ fn without_gaps(tracks: Vec<manifest::Track>) -> Vec<manifest::Track> {
 }
 
 /// Whether the object lies in the transcribe socket's own folder.
-fn is_flat(object: &manifest::Object) -> bool {
+pub(super) fn is_flat(object: &manifest::Object) -> bool {
     object.key.strip_prefix(super::TRANSCRIBE_MOUNT).is_some_and(|rest| rest.starts_with('/'))
 }
 

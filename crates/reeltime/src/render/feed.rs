@@ -119,6 +119,33 @@ impl Seek for Body {
     }
 }
 
+/// Packets that count one after the other, whatever their log says of the time between them.
+pub(super) struct Counted {
+    format: Format,
+    feed: Box<dyn Feed>,
+    samples: u64,
+}
+
+impl Counted {
+    pub(super) fn new(format: Format, feed: Box<dyn Feed>) -> Self {
+        Self { format, feed, samples: 0 }
+    }
+}
+
+impl Feed for Counted {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let (format, samples) = (self.format, &mut self.samples);
+        self.feed.give(&mut |_, payload| {
+            take(counted(*samples), payload);
+            *samples += format.samples_in(payload).unwrap_or(0);
+        })
+    }
+
+    fn renew(&mut self, chain: Arc<Chain>) {
+        self.feed.renew(chain);
+    }
+}
+
 /// Of sources whose timestamps are counts, so that arrival says nothing.
 const fn counted(samples: u64) -> PacketMeta {
     PacketMeta { arrival: Micros(0), timestamp: samples, sequence: None }

@@ -5,9 +5,11 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
 use reeltime_core::media::{Container, Format};
+use reeltime_core::peaks::PeaksEncoder;
 use reeltime_core::render::{
     Drift, DriftMeter, LoudnessMeter, MixRenderer, Mixer, Need, Plan, Run, TrackInput, TrackPcm,
 };
@@ -16,7 +18,7 @@ use reeltime_core::timeline::{Counting, Layout};
 
 use tokio::sync::Semaphore;
 
-use super::feed::{Feed, Origin};
+use super::feed::{Counted, Feed, Origin};
 use super::track::{Out, Progress};
 use crate::error::Error;
 use crate::recorder::MediaError;
@@ -31,6 +33,8 @@ pub(crate) struct MixTrack {
     pub(crate) counting: Counting,
     pub(crate) layout: Layout,
     pub(crate) origin: Origin,
+    /// Its log's packets count one after the other, whatever lay between them.
+    pub(crate) gapless: bool,
     /// How far its clock is off, where that is known: see [`Drift::ppm`].
     pub(crate) drift_ppm: Option<f64>,
     /// While it is being recorded and the file is to follow it.
@@ -138,12 +142,36 @@ impl MixJob {
         }
         let mixer = sought.mixer(&gains)?;
         let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
+        self.opened(store, MixRenderer::new(mixer, encoder), Out::new(pass, left)).await
+    }
+
+    /// Opens the tracks to make peaks of them, as loud as with this linear gain, instead of a sound file.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub(crate) async fn prepare_peaks(
+        &self,
+        store: &Arc<dyn Store>,
+        samples_per_pixel: u32,
+        gain: f32,
+    ) -> Result<Prepared, MediaError> {
+        let mixer = self.mixer(&[])?;
+        let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
+        self.opened(store, MixRenderer::new(mixer, Box::new(encoder)), Out::new(0, u64::MAX)).await
+    }
+
+    async fn opened(
+        &self,
+        store: &Arc<dyn Store>,
+        renderer: MixRenderer,
+        out: Out,
+    ) -> Result<Prepared, MediaError> {
         let mut tracks = Vec::new();
         for track in &self.tracks {
             let feed = track.open(store, self.plan.open).await?;
             tracks.push(Source { feed, live: track.live.clone() });
         }
-        Ok(Prepared { renderer: MixRenderer::new(mixer, encoder), tracks, out: Out::new(pass, left) })
+        Ok(Prepared { renderer, tracks, out })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
@@ -173,7 +201,8 @@ impl MixJob {
 
 impl MixTrack {
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        self.origin.open(&**store, self.format, self.layout.samples, growing).await
+        let feed = self.origin.open(&**store, self.format, self.layout.samples, growing).await?;
+        Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
     }
 }
 
@@ -280,22 +309,18 @@ impl Prepared {
         tokio::spawn(async move {
             let mut following = self;
             loop {
-                let logs: Vec<_> = following.tracks.iter().map(|source| source.live.clone()).collect();
                 // In this order: what is appended before the end is seen, is also read.
                 let ended: Vec<bool> =
-                    logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
-                for log in logs.iter().flatten() {
+                    following.logs().map(|log| log.is_none_or(|log| log.is_closed())).collect();
+                for log in following.logs().flatten().cloned().collect::<Vec<_>>() {
                     log.flush().await;
                 }
-                let (disk, passed) =
-                    (Arc::clone(&disk), Micros(now().0.saturating_sub(horizon.as_micros() as u64)));
+                let layouts: Vec<_> = following.logs().map(|log| log.and_then(|log| log.layout())).collect();
+                let passed = Micros(now().0.saturating_sub(horizon.as_micros() as u64));
                 let done = ended.iter().all(|ended| *ended);
                 let turn = TURNS.acquire().await;
-                let step = tokio::task::spawn_blocking(move || {
-                    let stepped = following.go_on(&*disk, &ended, passed);
-                    (following, stepped)
-                });
-                let Ok((next, Ok(progress))) = step.await else { return };
+                let since = Since { ended, layouts, passed };
+                let Ok((next, progress)) = following.advance(&disk, since).await else { return };
                 drop(turn);
                 following = next;
                 let chunk = following.out.take();
@@ -315,21 +340,65 @@ impl Prepared {
         stream
     }
 
+    /// Makes what can be made of tracks that are being recorded, as they are now, and gives it to `made`. What is
+    /// known of the tracks was so before their logs were flushed.
+    ///
+    /// # Errors
+    /// Where a log cannot be read, or `made` takes nothing.
+    pub(crate) async fn catch_up(
+        mut self,
+        disk: &Arc<dyn Disk>,
+        layouts: &[Layout],
+        passed: Micros,
+        mut made: impl FnMut(Bytes) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        loop {
+            let layouts: Vec<_> = layouts.iter().cloned().map(Some).collect();
+            // Their ends are left to the file that is made when all is over.
+            let since = Since { ended: vec![false; layouts.len()], layouts, passed };
+            let (next, progress) = self.advance(disk, since).await?;
+            self = next;
+            // Nothing is kept until the next time.
+            made(Bytes::from(std::mem::take(&mut self.out.buffer)))?;
+            if progress == Progress::AllRead {
+                return Ok(self);
+            }
+        }
+    }
+
+    /// Of each track the log, where it is being recorded.
+    fn logs(&self) -> impl Iterator<Item = Option<&Arc<TrackLog>>> {
+        self.tracks.iter().map(|source| source.live.as_ref())
+    }
+
+    /// Makes a chunk, on a thread that may block.
+    async fn advance(mut self, disk: &Arc<dyn Disk>, since: Since) -> io::Result<(Self, Progress)> {
+        let disk = Arc::clone(disk);
+        let step = tokio::task::spawn_blocking(move || {
+            let progress = self.go_on(&*disk, &since)?;
+            Ok((self, progress))
+        });
+        step.await.map_err(io::Error::other)?
+    }
+
     /// Mixes what has come since.
-    fn go_on(&mut self, disk: &dyn Disk, ended: &[bool], passed: Micros) -> io::Result<Progress> {
+    fn go_on(&mut self, disk: &dyn Disk, since: &Since) -> io::Result<Progress> {
         let failed = |error| io::Error::other(format!("cannot render: {error}"));
         for (number, source) in self.tracks.iter_mut().enumerate() {
-            let Some(log) = &source.live else { continue };
+            let Some(log) = &source.live else {
+                self.renderer.mixer().close(number);
+                continue;
+            };
             // One that was released meanwhile is read on from the files that are open.
             if let Ok(chain) = Chain::find(disk, log.id()) {
                 source.feed.renew(Arc::new(chain));
             }
-            if let Some(layout) = log.layout() {
-                self.renderer.mixer().extend(number, &layout);
+            if let Some(layout) = &since.layouts[number] {
+                self.renderer.mixer().extend(number, layout);
             }
-            match ended[number] {
+            match since.ended[number] {
                 true => self.renderer.mixer().close(number),
-                false => self.renderer.mixer().pass_to(number, passed),
+                false => self.renderer.mixer().pass_to(number, since.passed),
             }
         }
         while !self.out.is_full() {
@@ -342,7 +411,7 @@ impl Prepared {
                         given = true;
                         mixer.push(number, meta, payload);
                     })?;
-                    match (more, ended[number]) {
+                    match (more, since.ended[number]) {
                         (false, true) => mixer.end(number),
                         (false, false) if !given => return Ok(Progress::AllRead),
                         _ => {}
@@ -365,6 +434,16 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Semaphore::new(cores.div_ceil(2))
 });
+
+/// What is known of tracks that are being recorded.
+struct Since {
+    /// Of each: nothing more will come.
+    ended: Vec<bool>,
+    /// Of each: its layout, where that is known.
+    layouts: Vec<Option<Layout>>,
+    /// On the recording's clock: nobody waits for what is before this and has not come.
+    passed: Micros,
+}
 
 /// How often live tracks that are followed are looked at.
 const BEAT: Duration = Duration::from_millis(250);
