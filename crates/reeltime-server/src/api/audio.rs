@@ -13,7 +13,7 @@ use reeltime::Error;
 use reeltime::recorder::{Media, MediaError, Selection, UnknownSeating};
 use reeltime::store::StoreError;
 use reeltime_core::id::{RecordingId, TrackId};
-use reeltime_core::media::Container;
+use reeltime_core::media::{Container, UnknownContainer};
 use reeltime_core::render::Pauses;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -87,7 +87,10 @@ fn wrong<E: std::fmt::Display>(error: E) -> Problem {
 
 /// A format that nobody knows is as one that cannot be had.
 fn format(text: &str) -> Result<Container, Problem> {
-    text.parse().map_err(|error| told(MediaError::UnknownFormat(error)))
+    text.parse().map_err(|error: UnknownContainer| {
+        let named: String = text.chars().take(32).collect();
+        Problem::new(StatusCode::NOT_ACCEPTABLE, capitalised(&format!("{error}, not {named}")))
+    })
 }
 
 pub(super) fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
