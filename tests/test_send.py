@@ -249,6 +249,19 @@ def test_ctrl_c_stops_cleanly(server, tmp_path):
     assert of(server, report) == pcm[: 2 * samples]
 
 
+def test_ctrl_c_ends_a_pipe_that_stays_open(server, tmp_path):
+    pcm = indexed_pcm("open-pipe", 2 * RATE)
+    sender = Sender(server, "-", "--as", "open-pipe", "--rate", RATE, cwd=tmp_path, stdin=subprocess.PIPE)
+    sender.process.stdin.write(pcm)
+    sender.process.stdin.flush()
+    is_speaking(server, "open-pipe", 2.0)
+    sender.process.send_signal(signal.SIGINT)
+    report = sender.end()
+    sender.process.stdin.close()
+    assert report["participants"][0]["samples"] == 2 * RATE
+    assert of(server, report) == pcm
+
+
 def test_stopped_by_the_servers_owner_says_so(server, tmp_path):
     sender = Sender(server, wav(tmp_path / "owner.wav", indexed_pcm("owner", 60 * RATE)), cwd=tmp_path)
     recording = sender.said("owner: recording (\\S+)")[1]

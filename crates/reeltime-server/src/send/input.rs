@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use reeltime_core::media::{Codec, Format};
+use tokio::time::timeout;
 
 use super::held::{self, Held};
 use super::{ffmpeg, wav};
@@ -14,6 +16,8 @@ use crate::exit::Usage;
 
 /// The most bytes of one message: an eighth of what a server takes by default.
 const MESSAGE: usize = 64 << 10;
+/// How long a pipe may take to fill a message before what is there is sent.
+const FULL: Duration = Duration::from_millis(40);
 /// Of stdin, what tells a container from raw samples.
 const MAGIC: usize = 12;
 
@@ -137,7 +141,7 @@ impl Input {
         (bytes / self.block) as u64
     }
 
-    /// Whole samples from `at` on: at least `least`, unless it ends, and at most `most`. Empty at the end.
+    /// Whole samples from `at` on: at least `least`, unless it ends or stalls, and at most `most`. Empty at the end.
     ///
     /// # Errors
     /// Where it cannot be read (any more).
@@ -152,7 +156,10 @@ impl Input {
                 file.by_ref().take(most).read_to_end(&mut read)?;
                 read
             }
-            Source::Pipe(held) => held.read(place, least * block, most * block).await?,
+            Source::Pipe(held) => match timeout(FULL, held.read(place, least * block, most * block)).await {
+                Ok(read) => read?,
+                Err(_) => held.read(place, block, most * block).await?,
+            },
         };
         bytes.truncate(bytes.len() - bytes.len() % block);
         Ok(bytes)
@@ -228,6 +235,17 @@ mod tests {
         input.release().before(2);
         assert_eq!(input.read(2, 2, 2).await.unwrap(), b"ccdd");
         assert!(input.read(1, 1, 1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_stalls_gives_what_it_has() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut input = Input::pipe(reader, raw(Codec::S16le, 1)).unwrap();
+        writer.write_all(b"aab").unwrap();
+        assert_eq!(input.read(0, 100, 100).await.unwrap(), b"aa");
+        writer.write_all(b"bcc").unwrap();
+        drop(writer);
+        assert_eq!(input.read(1, 100, 100).await.unwrap(), b"bbcc");
     }
 
     #[tokio::test]

@@ -309,12 +309,18 @@ impl Speaker {
         let (sent, safe, total) = (self.position.sent(), self.position.safe(), self.input.total);
         self.bar.set(sent, || {
             let of = total.map_or(String::new(), |total| format!(" of {}", clock(self.seconds(total))));
-            let passed = self.pace.start.elapsed().as_secs_f64();
-            let speed = if passed > 0.0 { self.seconds(sent) / passed } else { 0.0 };
             let (at, safe, percent) =
                 (clock(self.seconds(sent)), clock(self.seconds(safe)), percent(sent, total));
-            format!("{at}{of}{percent}, on disk {safe}, {speed:.1}x")
+            format!("{at}{of}{percent}, on disk {safe}{}", self.speed())
         });
+    }
+
+    /// How many times as fast as real time, once a second has passed to tell by.
+    fn speed(&self) -> String {
+        match self.pace.start.elapsed().as_secs_f64() {
+            passed if passed < 1.0 => String::new(),
+            passed => format!(", {:.1}x", self.seconds(self.position.sent()) / passed),
+        }
     }
 
     /// The server has sealed the session.
