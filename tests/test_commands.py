@@ -197,5 +197,7 @@ def test_a_folder_exports_by_the_files_name(new_server, tmp_path):
     done = run_reeltime("export", client.recording_id, "-o", "a.wav", *folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert judges.wave_file((tmp_path / "a.wav").read_bytes())[1] == indexed_pcm("folder", RATE)
-    done = run_reeltime("export", client.recording_id, "-o", "a.wav", "--bitrate", "64k", *folder, cwd=tmp_path)
-    assert done.returncode == 2 and "--to" in done.stderr
+    done = run_reeltime("export", client.recording_id, "-o", "a.flac", "--layout", "stereo", *folder, cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "a.flac").read_bytes()[:4] == b"fLaC", done.stderr
+    done = run_reeltime("export", client.recording_id, "-o", "a.mp3", "--bitrate", "many", *folder, cwd=tmp_path)
+    assert done.returncode == 2 and "64k" in done.stderr and not (tmp_path / "a.mp3").exists()

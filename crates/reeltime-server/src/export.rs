@@ -42,17 +42,17 @@ pub(crate) struct Export {
     to: Option<String>,
     #[command(flatten)]
     key: Key,
-    /// How the speakers lie in the file
-    #[arg(long, value_name = "mono|stereo|tracks", requires = "to")]
+    /// Who is heard where: mono, stereo (a speaker a side) or tracks (a channel each)
+    #[arg(long, value_name = "mono|stereo|tracks")]
     layout: Option<String>,
-    /// Level the loudness, as the server does it
-    #[arg(long, value_name = "VALUE", requires = "to")]
+    /// Every speaker at this loudness, in LUFS, for example -16
+    #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
     loudness: Option<String>,
-    /// What becomes of pauses, as the server does it
-    #[arg(long, value_name = "VALUE", requires = "to")]
+    /// What stands where recording was paused
+    #[arg(long, value_name = "silence|skip")]
     pauses: Option<String>,
-    /// The bit rate of a compressed format
-    #[arg(long, value_name = "RATE", requires = "to")]
+    /// Bits a second of a format that loses something, for example 64k
+    #[arg(long, value_name = "RATE")]
     bitrate: Option<String>,
     #[command(flatten)]
     settings: SettingFlags,
@@ -93,13 +93,7 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
 impl Export {
     /// What of it, from the data folder.
     fn selection(&self, format: Option<&str>) -> Result<Selection, Usage> {
-        let track = self.track.as_deref().map(str::parse).transpose();
-        Ok(Selection {
-            format: format.map(str::parse).transpose().map_err(|error| Usage(format!("{error}")))?,
-            participant: self.participant.clone(),
-            track: track.map_err(|_| Usage("--track is the id of a track".to_owned()))?,
-            ..Selection::default()
-        })
+        crate::api::selection(&self.query(format)).map_err(|problem| Usage(problem.detail().to_owned()))
     }
 
     /// What of it, as a server is asked.

@@ -81,6 +81,13 @@ impl StreamFields {
     }
 }
 
+/// What of a recording, from the names and values of a query.
+pub(crate) fn selection(fields: &[(&'static str, &str)]) -> Result<Selection, Problem> {
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), serde_json::Value::from(*value)));
+    let asked = serde_json::from_value::<StreamFields>(serde_json::Value::Object(fields.collect()));
+    asked.map_err(wrong)?.selection()
+}
+
 fn wrong<E: std::fmt::Display>(error: E) -> Problem {
     unprocessable(error.to_string())
 }

@@ -10,6 +10,8 @@ mod peaks;
 pub(crate) mod recordings;
 pub(crate) mod view;
 
+pub(crate) use audio::selection;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -1,5 +1,6 @@
 //! What was sent and what it became: for people, and as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::bail;
@@ -83,7 +84,6 @@ fn part(stretch: &Stretch) -> Value {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let several = self.outcomes.len() > 1;
         for speaker in self.outcomes.iter().map(|outcome| &outcome.speaker) {
             for stretch in &speaker.stretches {
                 let seconds = stretch.samples as f64 / f64::from(speaker.input.format.rate);
@@ -96,35 +96,12 @@ impl fmt::Display for Report {
             return Ok(());
         }
         writeln!(f, "\nto hear it:")?;
-        for speaker in self.outcomes.iter().map(|outcome| &outcome.speaker) {
-            for stretch in speaker.stretches.iter().filter(|stretch| stretch.samples > 0) {
-                let whose =
-                    if several { format!(" --participant {}", quoted(&speaker.name)) } else { String::new() };
-                let id = &stretch.session.recording;
-                writeln!(f, "  reeltime export {id} --to {}{whose} -o - | ffplay -", self.target)?;
-            }
+        let stretches = self.outcomes.iter().flat_map(|outcome| &outcome.speaker.stretches);
+        let heard = stretches.filter(|stretch| stretch.samples > 0);
+        let recordings: BTreeSet<_> = heard.map(|stretch| &stretch.session.recording).collect();
+        for id in recordings {
+            writeln!(f, "  reeltime export {id} --to {} -o - | ffplay -", self.target)?;
         }
         Ok(())
-    }
-}
-
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.chars().all(plain) {
-        return name.to_owned();
-    }
-    format!("'{}'", printable(name, 1_024).replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_quoted_where_a_shell_would_read_more_into_it() {
-        assert_eq!(quoted("anna-2"), "anna-2");
-        assert_eq!(quoted("anna & bob"), "'anna & bob'");
-        assert_eq!(quoted("o'hara"), r"'o'\''hara'");
     }
 }
