@@ -11,7 +11,7 @@ import pytest
 from harness.clients import Ingest
 from harness.judges import data_of, wave_file
 from harness.oracle import compare, indexed_pcm
-from harness.server import of_tracks, on_disk, until
+from harness.server import as_root, of_tracks, on_disk, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 SYNCS = "fdatasync,fsync,syncfs"
@@ -19,10 +19,6 @@ SYNCS = "fdatasync,fsync,syncfs"
 
 def wav_data(server, recording_id: str) -> bytes:
     return wave_file(server.stream(recording_id))[1]
-
-
-def as_root(*command: str) -> None:
-    subprocess.run([*(() if os.getuid() == 0 else ("sudo", "-n")), *command], check=True)
 
 
 def test_a_killed_server_goes_on_where_its_clients_were(new_server):

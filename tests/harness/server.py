@@ -43,6 +43,10 @@ def run_reeltime(*arguments: str, cwd: Path, seconds: float = 20.0, **settings: 
     )
 
 
+def as_root(*command: str) -> None:
+    subprocess.run([*(() if os.getuid() == 0 else ("sudo", "-n")), *command], check=True)
+
+
 def of_tracks(recording: dict, name: str) -> list[dict]:
     """All gaps, pauses or marks of a recording, track by track."""
     return [each for track in recording["tracks"] for each in track[name]]

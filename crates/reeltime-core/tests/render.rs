@@ -257,12 +257,12 @@ fn opus_is_kept_as_received_and_gaps_are_concealed() {
 }
 
 #[test]
-fn a_long_gap_is_filled_with_frames_of_one_size() {
+fn a_long_gap_of_opus_is_silence_in_frames_of_one_size() {
     let file = Track::new(OPUS).send(&[0x48, 1]).miss(480_000).render(Output::as_received(Codec::Opus));
     let mut reader = ogg::PacketReader::new(std::io::Cursor::new(file));
     let packets: Vec<_> = std::iter::from_fn(|| reader.read_packet().unwrap()).skip(3).collect();
     assert_eq!(packets.len(), 500);
-    assert!(packets.iter().all(|packet| packet.data == [0x48]));
+    assert!(packets.iter().all(|packet| packet.data == [0xF8, 0xFF, 0xFE]));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Opus in Ogg (RFC 7845, RFC 3533), append-only: a file that is cut anywhere plays to the cut.
 //!
 //! Packets are stored as they were received; the first samples that a decoder gives are its encoder's delay, which a
-//! player leaves out ([`PRE_SKIP`], or what the encoder says of itself). Missing media is filled with packets that ask the decoder to conceal it, never by jumping the granule position (RFC 7845 §4.1).
+//! player leaves out ([`PRE_SKIP`], or what the encoder says of itself). Missing media is filled with packets: with
+//! such that ask the decoder to conceal it where it is short, with silence where it is long; never by jumping the
+//! granule position (RFC 7845 §4.1).
 
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
@@ -63,14 +65,24 @@ impl Muxer {
         }
     }
 
-    /// Fills `samples` missing samples per channel. What is shorter than a frame of the stream's mode is carried
-    /// over to the next call or the end, so that nothing adds up.
+    /// Fills `samples` missing samples per channel with what a decoder makes of those before. What is shorter than a
+    /// frame of the stream's mode is carried over to the next call or the end, so that nothing adds up.
+    pub fn conceal(&mut self, samples: u64, out: &mut Vec<u8>) {
+        self.fill(samples, out, |toc, owed| opus::filler_within(toc, owed).map(Vec::from));
+    }
+
+    /// Fills `samples` missing samples per channel with silence; what is shorter than a frame is carried over.
     pub fn silence(&mut self, samples: u64, out: &mut Vec<u8>) {
+        self.fill(samples, out, |toc, owed| opus::silence_within(toc, owed).map(Vec::from));
+    }
+
+    /// `filler`: the longest packet of the last TOC byte's kind that is no longer than so many samples.
+    fn fill(&mut self, samples: u64, out: &mut Vec<u8>, filler: impl Fn(u8, u64) -> Option<Vec<u8>>) {
         self.owed += samples;
-        while let Some(filler) = opus::filler_within(self.toc, self.owed) {
-            let length = u64::from(opus::frame_samples(filler[0]));
+        while let Some(packet) = filler(self.toc, self.owed) {
+            let length = u64::from(opus::frame_samples(packet[0]));
             self.owed -= length;
-            self.push(filler.to_vec(), length);
+            self.push(packet, length);
         }
         out.append(self.pages.inner_mut());
     }
@@ -155,9 +167,9 @@ mod tests {
     fn missing_media_is_filled_with_packets_of_the_last_mode() {
         let bytes = stream(|muxer, out| {
             muxer.packet(&[TOC | 3, 1, 9], 960, out);
-            muxer.silence(960 + 480 + 100, out);
+            muxer.conceal(960 + 480 + 100, out);
             muxer.packet(&[TOC, 1], 960, out);
-            muxer.silence(380, out);
+            muxer.conceal(380, out);
             muxer.packet(&[TOC, 2], 960, out);
         });
         let data: Vec<_> = read(&bytes).into_iter().skip(2).map(|packet| packet.data).collect();
@@ -169,11 +181,27 @@ mod tests {
     }
 
     #[test]
+    fn a_long_silence_is_packets_of_silence_to_the_shortest_frame() {
+        let bytes = stream(|muxer, out| {
+            muxer.packet(&[TOC, 1], 960, out);
+            muxer.silence(2 * 960 + 480 + 120 + 100, out);
+            muxer.packet(&[TOC, 2], 960, out);
+        });
+        let data: Vec<_> = read(&bytes).into_iter().skip(2).map(|packet| packet.data).collect();
+        let silence = |toc| vec![toc, 0xFF, 0xFE];
+        let filled = [silence(0xF8), silence(0xF8), silence(0xF0), silence(0xE0)];
+        assert_eq!(data[1..5], filled);
+        assert_eq!((&data[0], &data[5]), (&vec![TOC, 1], &vec![TOC, 2]));
+        // What is left over is put behind.
+        assert_eq!(read(&bytes).last().unwrap().absgp_page(), 2 * 960 + 2 * 960 + 480 + 120 + 100);
+    }
+
+    #[test]
     fn the_length_is_exact_whatever_the_frames_are() {
         for (silence, length) in [(0, 960), (1, 961), (480, 1_440), (48_001, 48_961)] {
             let bytes = stream(|muxer, out| {
                 muxer.packet(&[TOC, 1], 960, out);
-                muxer.silence(silence, out);
+                muxer.conceal(silence, out);
             });
             assert_eq!(read(&bytes).last().unwrap().absgp_page(), length);
         }

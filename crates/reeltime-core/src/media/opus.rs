@@ -134,6 +134,14 @@ pub fn filler_within(toc: u8, samples: u64) -> Option<[u8; 1]> {
     Some([(toc & 0xFC) - ((own - index) as u8) * 8])
 }
 
+/// The longest packet of digital silence that is no longer than 20 ms nor than `samples`, with the channels of `toc`;
+/// `None` below 2.5 ms. Full band MDCT (RFC 6716 §3.1) whose first coded flag says silence (§4.3): after the overlap
+/// with what came before a decoder gives zeros, where it would go on humming for a packet that is missing.
+pub fn silence_within(toc: u8, samples: u64) -> Option<[u8; 3]> {
+    let index = CELT.iter().rposition(|&size| u64::from(size) <= samples)?;
+    Some([(28 + index as u8) << 3 | toc & 4, 0xFF, 0xFE])
+}
+
 /// The shortest filler of the mode of `toc`.
 pub const fn shortest_filler(toc: u8) -> [u8; 1] {
     [(toc & 0xFC) - (size_index(toc) as u8) * 8]

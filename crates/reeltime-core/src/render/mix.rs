@@ -196,9 +196,11 @@ impl Mixer {
     }
 
     /// An open track has nothing before this time of the recording's clock, as far as anyone can wait for it: the
-    /// others go on. What it brings for that time nevertheless is left out.
+    /// others go on. What it brings for that time nevertheless is left out. One that is known further than it is mixed
+    /// keeps nobody waiting, and is left as it is.
     pub fn pass_to(&mut self, track: usize, time: Micros) {
-        if let Some(track) = self.track(track) {
+        let mixed = self.at;
+        if let Some(track) = self.track(track).filter(|track| track.lane.end <= mixed) {
             let at = Micros(time.0.saturating_sub(track.start.0)).to_samples(track.place.from);
             track.lane.pcm.pass_to(at);
             track.lane.end = track.lane.end.max(track.place.place(at));

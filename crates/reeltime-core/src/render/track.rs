@@ -17,6 +17,9 @@ use crate::timeline::{Counting, Layout, Placer, Sink};
 /// Silence written by one call, in samples per channel: a multiple of every Opus packet's length, so that a long
 /// gap is filled with frames of one size.
 const CHUNK: u64 = 3 * opus::MAX_SAMPLES as u64;
+/// Opus that is missing for longer is silent, in samples at 48 kHz: half a second. What is shorter is concealed, and so
+/// is the silence of an encoder that speaks up every 400 ms.
+const CONCEALED: u64 = opus::RATE as u64 / 2;
 
 /// What to make of a track.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -201,7 +204,8 @@ impl TrackRenderer {
 /// What is left to write.
 enum Piece {
     Audio(Vec<u8>, u64),
-    Silence(u64),
+    /// Samples per channel, and whether it is part of a stretch beyond [`CONCEALED`].
+    Silence(u64, bool),
     Tail,
 }
 
@@ -218,10 +222,10 @@ impl Body {
         let Some(piece) = self.queue.pop_front() else { return };
         match piece {
             Piece::Audio(payload, samples) => self.writer.audio(&payload, samples, out),
-            Piece::Silence(samples) => {
-                self.writer.silence(samples.min(CHUNK), out);
+            Piece::Silence(samples, long) => {
+                self.writer.silence(samples.min(CHUNK), long, out);
                 if samples > CHUNK {
-                    self.queue.push_front(Piece::Silence(samples - CHUNK));
+                    self.queue.push_front(Piece::Silence(samples - CHUNK, long));
                 }
             }
             Piece::Tail => self.writer.tail(out),
@@ -249,11 +253,12 @@ impl Sink for Feed<'_> {
         if self.body.cut {
             return;
         }
+        let long = samples > CONCEALED;
         let samples = samples - self.body.writer.pass(samples);
         if samples > CHUNK || !self.body.queue.is_empty() {
-            self.body.queue.push_back(Piece::Silence(samples));
+            self.body.queue.push_back(Piece::Silence(samples, long));
         } else {
-            self.body.writer.silence(samples, self.out);
+            self.body.writer.silence(samples, long, self.out);
         }
     }
 }
@@ -272,10 +277,11 @@ impl Writer {
         }
     }
 
-    fn silence(&mut self, samples: u64, out: &mut Vec<u8>) {
+    fn silence(&mut self, samples: u64, long: bool, out: &mut Vec<u8>) {
         match self {
             Self::Wav(wav) => wav.silence(samples, out),
-            Self::Ogg(ogg) => ogg.silence(samples, out),
+            Self::Ogg(ogg) if long => ogg.silence(samples, out),
+            Self::Ogg(ogg) => ogg.conceal(samples, out),
         }
     }
 

@@ -225,7 +225,7 @@ fn what_is_made_on_demand_has_a_length_and_ranges_once_it_was_made() {
     assert_eq!(second.header("content-length"), second.body.len().to_string());
     assert!(second.body == made, "made once, kept");
     let etag = second.header("etag");
-    assert_eq!(etag, first.header("etag"));
+    assert_eq!(first.header("etag"), format!("W/{etag}"), "the head of other formats may differ");
     let part = server.send(&request, &["Range: bytes=100-199"]);
     assert_eq!((part.status, &part.body[..]), (206, &second.body[100..200]));
     assert_eq!(server.send(&request, &[&format!("If-None-Match: {etag}")]).status, 304);

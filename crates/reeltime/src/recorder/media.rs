@@ -42,7 +42,7 @@ pub struct Media {
     pub len: Option<u64>,
     /// Nothing will change any more.
     pub complete: bool,
-    /// An entity tag, once complete.
+    /// An entity tag, once complete; a weak one where another reader may get other bytes of the same sound.
     pub etag: Option<String>,
     recorder: Recorder,
     source: Source,
@@ -127,7 +127,9 @@ impl Recorder {
         }
         let (_, len) = job.describe()?;
         let container = job.container;
-        Ok(self.made(container, len, Some(key.tag()), true, Source::Mix(Box::new(job), Some(key))))
+        // Where the end tells what the head says, this time its head will not be that of the file that is kept.
+        let tag = if len.is_some() { key.tag() } else { format!("W/{}", key.tag()) };
+        Ok(self.made(container, len, Some(tag), true, Source::Mix(Box::new(job), Some(key))))
     }
 
     fn object(
@@ -268,7 +270,7 @@ impl Recorder {
 pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
     let object = track.object.as_ref().ok_or(MediaError::Empty)?;
     let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
-    let layout = if is_flat(object) { gapless(&track.layout) } else { as_stored(&track.layout) };
+    let layout = if is_flat(object) { gapless(&track.layout) } else { as_stored(track) };
     Ok(MixTrack {
         participant: track.participant.clone(),
         format: track.format,
@@ -281,12 +283,14 @@ pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
     })
 }
 
-/// Where the media of a track lies in its file as received: gaps are silence there, and all packets count.
-fn as_stored(layout: &Layout) -> Layout {
-    Layout { samples: layout.samples, pauses: layout.pauses.clone(), ..gapless(layout) }
+/// Where the media of a track lies in its file as received: what is missing of samples is silence there.
+fn as_stored(track: &manifest::Track) -> Layout {
+    let layout = &track.layout;
+    let gaps = if track.format.codec == Codec::Opus { layout.gaps.clone() } else { Vec::new() };
+    Layout { samples: layout.samples, gaps, pauses: layout.pauses.clone(), ..gapless(layout) }
 }
 
-/// The media alone, without what lay between.
+/// The media alone, without what lay between; all packets count.
 pub(super) fn gapless(layout: &Layout) -> Layout {
     Layout {
         start: layout.start,

@@ -10,13 +10,14 @@ use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::{PacketMeta, Record};
 use reeltime_core::media::{Format, wav};
 use reeltime_core::time::Micros;
+use reeltime_core::timeline::Layout;
 
 use crate::error::Error;
 use crate::spool::{Chain, Cursor, Item, Reach, read_on};
 use crate::store::{ByteStream, Store};
 
 /// Packets given at a time: nothing is read far ahead of what is mixed.
-const ROW: usize = 16;
+const ROW: u64 = 16;
 /// Bytes of samples given as one packet.
 const PIECE: usize = 16 * 1024;
 
@@ -28,8 +29,9 @@ pub(super) trait Feed: Send {
     /// Gives some; whether there may be more.
     fn give(&mut self, take: Take<'_>) -> io::Result<bool>;
 
-    /// The log's files as they are now, where it is a log that grows.
-    fn renew(&mut self, _chain: Arc<Chain>) {}
+    /// The log's files as they are now, where it is a log that grows, and how many packets its layout knows: what was
+    /// written since is for later.
+    fn renew(&mut self, _chain: Arc<Chain>, _packets: u64) {}
 }
 
 /// Where a track's packets lie.
@@ -47,19 +49,20 @@ impl Origin {
         &self,
         store: &dyn Store,
         format: Format,
-        samples: u64,
+        layout: &Layout,
         growing: bool,
     ) -> Result<Box<dyn Feed>, Error> {
         let key = match self {
             Self::Log(chain) => {
                 let reach = if growing { Reach::Growing } else { Reach::Whole };
-                return Ok(Box::new(Log { chain: Arc::clone(chain), cursor: Cursor::default(), reach }));
+                let (cursor, packets) = (Cursor::default(), layout.counters.packets);
+                return Ok(Box::new(Log { chain: Arc::clone(chain), cursor, reach, given: 0, packets }));
             }
             Self::Stored(key) => key,
         };
-        let Some(head) = wav::Head::of(format, Some(samples)) else {
+        let Some(head) = wav::Head::of(format, Some(layout.samples)) else {
             let body = Body { stream: store.get(key, None).await?, chunk: Bytes::new() };
-            return Ok(Box::new(Ogg { format, packets: PacketReader::new(body), heads: 2, samples: 0 }));
+            return Ok(Box::new(Ogg::new(format, layout, body)));
         };
         let first = head.to_bytes().len() as u64;
         let last = first + head.data_len().unwrap_or(u64::MAX - first);
@@ -72,23 +75,30 @@ struct Log {
     chain: Arc<Chain>,
     cursor: Cursor,
     reach: Reach,
+    /// Packets given.
+    given: u64,
+    /// Packets that the layout knows.
+    packets: u64,
 }
 
 impl Feed for Log {
     fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
-        let mut given = 0;
+        let row = self.packets.min(self.given + ROW);
+        if self.given >= row {
+            return Ok(false);
+        }
         read_on(&self.chain, &mut self.cursor, self.reach, |item| {
             if let Item::Record(Record::Packet(packet)) = item {
                 take(packet.meta, packet.payload);
-                given += 1;
+                self.given += 1;
             }
-            if given < ROW { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if self.given < row { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(given == ROW)
+        Ok(self.given == row)
     }
 
-    fn renew(&mut self, chain: Arc<Chain>) {
-        self.chain = chain;
+    fn renew(&mut self, chain: Arc<Chain>, packets: u64) {
+        (self.chain, self.packets) = (chain, packets);
     }
 }
 
@@ -141,8 +151,8 @@ impl Feed for Counted {
         })
     }
 
-    fn renew(&mut self, chain: Arc<Chain>) {
-        self.feed.renew(chain);
+    fn renew(&mut self, chain: Arc<Chain>, packets: u64) {
+        self.feed.renew(chain, packets);
     }
 }
 
@@ -178,13 +188,44 @@ impl Feed for Samples {
     }
 }
 
-/// The packets of an Ogg file.
+/// The packets of an Ogg file, without those that stand for what is missing: the layout tells what that is, and
+/// better than a decoder could.
 struct Ogg {
     format: Format,
     packets: PacketReader<Body>,
     /// Header packets still to come.
     heads: u8,
-    samples: u64,
+    /// Position on the track's timeline of the next packet.
+    at: u64,
+    /// What is missing, the last first: position and samples.
+    missing: Vec<(u64, u64)>,
+    /// Missing samples before the next packet that none has stood for yet: in the end less than the shortest frame.
+    owed: u64,
+}
+
+impl Ogg {
+    fn new(format: Format, layout: &Layout, body: Body) -> Self {
+        let gaps = layout.gaps.iter().map(|gap| (gap.at, gap.samples));
+        let pauses = layout.pauses.iter().map(|pause| (pause.at, pause.samples));
+        let mut missing: Vec<_> = gaps.chain(pauses).collect();
+        missing.sort_unstable_by(|a, b| b.cmp(a));
+        Self { format, packets: PacketReader::new(body), heads: 2, at: 0, missing, owed: 0 }
+    }
+
+    /// Where the next packet, of so many samples, lies; `None` where it stands for what is missing.
+    fn place(&mut self, samples: u64) -> Option<u64> {
+        while let Some((_, missing)) = self.missing.pop_if(|(at, _)| *at <= self.at) {
+            self.at = self.at.saturating_add(missing);
+            self.owed = self.owed.saturating_add(missing);
+        }
+        if self.owed >= samples {
+            self.owed -= samples;
+            return None;
+        }
+        let at = self.at;
+        self.at = at.saturating_add(samples);
+        Some(at)
+    }
 }
 
 impl Feed for Ogg {
@@ -196,8 +237,10 @@ impl Feed for Ogg {
                 self.heads -= 1;
                 continue;
             }
-            take(counted(self.samples), &packet.data);
-            self.samples += self.format.samples_in(&packet.data).unwrap_or(0);
+            let samples = self.format.samples_in(&packet.data).unwrap_or(0);
+            if let Some(at) = self.place(samples) {
+                take(counted(at), &packet.data);
+            }
         }
         Ok(true)
     }

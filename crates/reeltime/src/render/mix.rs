@@ -19,7 +19,7 @@ use reeltime_core::timeline::{Counting, Layout};
 use tokio::sync::Semaphore;
 
 use super::feed::{Counted, Feed, Origin};
-use super::track::{Out, Progress};
+use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
 use crate::recorder::MediaError;
 use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
@@ -62,7 +62,8 @@ pub(crate) struct Prepared {
 
 struct Source {
     feed: Box<dyn Feed>,
-    live: Option<Arc<TrackLog>>,
+    /// The log that grows, and its files as last found.
+    live: Option<(Arc<TrackLog>, Arc<Chain>)>,
 }
 
 /// What takes the file besides whoever reads it.
@@ -169,7 +170,11 @@ impl MixJob {
         let mut tracks = Vec::new();
         for track in &self.tracks {
             let feed = track.open(store, self.plan.open).await?;
-            tracks.push(Source { feed, live: track.live.clone() });
+            let live = match &track.origin {
+                Origin::Log(chain) => track.live.clone().map(|log| (log, Arc::clone(chain))),
+                Origin::Stored(_) => None,
+            };
+            tracks.push(Source { feed, live });
         }
         Ok(Prepared { renderer, tracks, out })
     }
@@ -201,7 +206,7 @@ impl MixJob {
 
 impl MixTrack {
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        let feed = self.origin.open(&**store, self.format, self.layout.samples, growing).await?;
+        let feed = self.origin.open(&**store, self.format, &self.layout, growing).await?;
         Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
     }
 }
@@ -368,7 +373,7 @@ impl Prepared {
 
     /// Of each track the log, where it is being recorded.
     fn logs(&self) -> impl Iterator<Item = Option<&Arc<TrackLog>>> {
-        self.tracks.iter().map(|source| source.live.as_ref())
+        self.tracks.iter().map(|source| source.live.as_ref().map(|(log, _)| log))
     }
 
     /// Makes a chunk, on a thread that may block.
@@ -385,17 +390,20 @@ impl Prepared {
     fn go_on(&mut self, disk: &dyn Disk, since: &Since) -> io::Result<Progress> {
         let failed = |error| io::Error::other(format!("cannot render: {error}"));
         for (number, source) in self.tracks.iter_mut().enumerate() {
-            let Some(log) = &source.live else {
+            let Some((log, found)) = &mut source.live else {
                 self.renderer.mixer().close(number);
                 continue;
             };
             // One that was released meanwhile is read on from the files that are open.
             if let Ok(chain) = Chain::find(disk, log.id()) {
-                source.feed.renew(Arc::new(chain));
+                *found = Arc::new(chain);
             }
-            if let Some(layout) = &since.layouts[number] {
-                self.renderer.mixer().extend(number, layout);
-            }
+            let layout = match &since.layouts[number] {
+                Some(layout) => layout.clone(),
+                None => survey_chain(found)?,
+            };
+            source.feed.renew(Arc::clone(found), layout.counters.packets);
+            self.renderer.mixer().extend(number, &layout);
             match since.ended[number] {
                 true => self.renderer.mixer().close(number),
                 false => self.renderer.mixer().pass_to(number, since.passed),

@@ -132,7 +132,7 @@ impl Follower {
             Some(layout) => layout,
             None => survey_chain(chain)?,
         };
-        self.rendering.renderer.extend(&layout);
+        self.rendering.extend(&layout);
         self.rendering.step(chain, Reach::Growing, last)
     }
 }
@@ -155,6 +155,10 @@ struct Rendering {
     finished: bool,
     /// The renderer has more to write before its next packet.
     more: bool,
+    /// Packets read.
+    read: u64,
+    /// Packets that the layout knows: what was written since is for later.
+    packets: u64,
 }
 
 impl Rendering {
@@ -171,7 +175,13 @@ impl Rendering {
             pass = 0;
         }
         let out = Out::new(pass, left);
-        Ok(Self { renderer, cursor: Cursor::default(), out, begun: false, finished: false, more: false })
+        let (cursor, packets) = (Cursor::default(), layout.counters.packets);
+        Ok(Self { renderer, cursor, out, begun: false, finished: false, more: false, read: 0, packets })
+    }
+
+    fn extend(&mut self, layout: &Layout) {
+        self.renderer.extend(layout);
+        self.packets = layout.counters.packets;
     }
 
     /// Renders until a chunk is full or the log, as it is now, is read. `last`: nothing will follow.
@@ -182,7 +192,7 @@ impl Rendering {
         if self.drain().is_break() {
             return Ok(self.out.progress());
         }
-        if !self.finished {
+        if !self.finished && self.read < self.packets {
             // The cursor is taken, so that the closure may have the rest.
             let mut cursor = std::mem::take(&mut self.cursor);
             let mut flow = ControlFlow::Continue(());
@@ -208,7 +218,9 @@ impl Rendering {
     fn feed(&mut self, item: &Item<'_>) -> ControlFlow<()> {
         let Item::Record(Record::Packet(packet)) = item else { return ControlFlow::Continue(()) };
         self.more = self.renderer.packet(packet.meta, packet.payload, &mut self.out.buffer);
-        self.drain()
+        self.read += 1;
+        let drained = self.drain();
+        if self.read < self.packets { drained } else { ControlFlow::Break(()) }
     }
 
     /// Writes what the renderer holds back, until the chunk is full.
