@@ -18,6 +18,7 @@ from harness.media import (
     play,
     samples,
     samples_of,
+    silence,
     start_of,
     track_of,
 )
@@ -287,3 +288,38 @@ def test_a_live_call_in_which_nobody_has_spoken_says_so(server):
     assert compare(judges.data_of(content), indexed_pcm("first word", 1_600)).intact
     for client in clients:
         client.stop()
+
+
+@pytest.mark.parametrize("query", [{}, {"layout": "stereo"}, {"layout": "mono", "format": "ogg"}], ids=str)
+def test_who_follows_a_mix_hears_those_who_join_later(server, tmp_path, query):
+    voices = [Voice("caller", phrase(440)), Voice("agent", phrase(1_000)), Voice("zoe", phrase(2_300))]
+    caller, agent, zoe = voices
+    caller.join(server, f"joins {query}")
+    agent.join(server, f"joins {query}")
+    recording = caller.client.recording_id
+    spoken(server, caller, phrase(440), 32_000)
+    got = bytearray()
+    with server.get(f"{API}/{recording}/stream", params={"follow": 1} | query, stream=True) as answer:
+        reading = threading.Thread(target=lambda: [got.extend(piece) for piece in answer.iter_content(None)])
+        reading.start()
+        until("the beginning", lambda: len(got) > 0)
+        zoe.join(server, f"joins {query}")
+        # In real time: they speak to one another.
+        for voice in (agent, zoe):
+            spoken(server, voice, phrase(500), 32_000)
+        time.sleep(1.0)
+        said = {caller: 440, agent: 1_000, zoe: 2_300}
+        for voice, pitch in said.items():
+            spoken(server, voice, silence(1.0) + phrase(pitch) + silence(1.0), 96_000)
+        for voice in voices:
+            voice.client.stop()
+        reading.join(30)
+        assert not reading.is_alive()
+    done = server.completed(recording)
+    heard = play(bytes(got), tmp_path, query.get("format", "wav"))
+    length = max(start_of(done, voice.name, 16_000) for voice in voices) + 96_000
+    assert len(heard) == length * (heard.rate // 16_000)
+    for voice, pitch in said.items():
+        begins = track_of(done, voice.name)["start_seconds"] + 3
+        loud = sum(heard.power(pitch, begins + 0.6, begins + 1.4, channel) for channel in range(len(heard.channels)))
+        assert loud == pytest.approx(0.09, rel=0.2), voice.name

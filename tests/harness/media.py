@@ -38,7 +38,7 @@ def phrase(pitch: float, rate: int = 16_000, level: float = 0.3) -> bytes:
     return click(0.5, 0.25, rate) + judges.tone(pitch, 1.0, rate, level) + silence(0.5, rate)
 
 
-@dataclass
+@dataclass(eq=False)
 class Voice:
     """A speaker: `audio` as it is sent, in messages of `frame` bytes or packet by packet where it is a list."""
 

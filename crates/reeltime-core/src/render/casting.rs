@@ -109,6 +109,47 @@ impl Casting {
     }
 }
 
+/// Where those are heard who join a mix that is being made.
+pub(super) struct Latecomers {
+    arrangement: Arrangement,
+    parties: Vec<String>,
+}
+
+impl Latecomers {
+    /// Of a mix of these tracks.
+    pub(super) fn new(arrangement: Arrangement, tracks: &[TrackInput]) -> Self {
+        let mut order: Vec<_> = tracks.iter().collect();
+        order.sort_by_key(|track| track.layout.start);
+        let mut late = Self { arrangement, parties: Vec::new() };
+        order.into_iter().for_each(|track| late.meet(&track.participant));
+        late
+    }
+
+    /// The routes of one more track, whose channels are heard as one; `None` where there is no place for it.
+    pub(super) fn routes(&mut self, track: &TrackInput) -> Result<Option<Vec<Route>>, MixError> {
+        check(std::slice::from_ref(track))?;
+        self.meet(&track.participant);
+        let places = match &self.arrangement {
+            Arrangement::Mix => vec![(0, 1.0)],
+            Arrangement::Stereo(sides) => {
+                let parties: Vec<&str> = self.parties.iter().map(String::as_str).collect();
+                let seat = parties.iter().position(|&party| party == track.participant);
+                let (left, right) = seat.map_or((1.0, 0.0), |seat| seats(&parties, sides)[seat]);
+                vec![(0, left), (1, right)]
+            }
+            Arrangement::Participant(_) | Arrangement::Tracks => return Ok(None),
+        };
+        let route = |(to, gain)| Route { from: 0, to, gain: gain * track.gain };
+        Ok(Some(places.into_iter().map(route).filter(|route| route.gain != 0.0).collect()))
+    }
+
+    fn meet(&mut self, participant: &str) {
+        if !self.parties.iter().any(|party| party == participant) {
+            self.parties.push(participant.to_owned());
+        }
+    }
+}
+
 fn channels(track: &TrackInput) -> usize {
     usize::from(track.decoder.channels().max(1))
 }

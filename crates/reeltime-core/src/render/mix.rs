@@ -28,7 +28,7 @@
 
 use std::ops::Range;
 
-use super::casting::Casting;
+use super::casting::{Casting, Latecomers};
 use super::lane::{Lane, Route, Stages};
 use super::limiter::{self, Limiter};
 use super::pcm::TrackPcm;
@@ -62,6 +62,9 @@ pub struct Mixer {
     rate: u32,
     pauses: Pauses,
     open: bool,
+    /// Where on the recording's clock its first sample lies.
+    origin: Micros,
+    latecomers: Latecomers,
     tracks: Vec<Option<Mixed>>,
     cuts: Cuts,
     /// What of the mix is wanted: before cuts.
@@ -107,6 +110,7 @@ impl Mixer {
         // What the limiter has heard before matters, no further than its memory.
         let at = range.start.saturating_sub(limiter::MEMORY.to_samples(rate));
         let (channels, mono) = (casting.channels, casting.mono);
+        let latecomers = Latecomers::new(plan.arrangement, &tracks);
         let mixed = |(track, routes): (TrackInput, Option<Vec<Route>>)| {
             let place = place(&track);
             routes.map(|routes| Mixed::new(track, place, routes, mono, at)).transpose()
@@ -115,7 +119,8 @@ impl Mixer {
         let limiter = Limiter::new(rate);
         let block = BLOCK.to_samples(rate).max(1);
         let mix = vec![vec![0.0; limiter.ahead() + block as usize]; channels];
-        Ok(Self { rate, pauses: plan.pauses, open: plan.open, tracks, cuts, range, at, limiter, mix, block })
+        let (pauses, open) = (plan.pauses, plan.open);
+        Ok(Self { rate, pauses, open, origin, latecomers, tracks, cuts, range, at, limiter, mix, block })
     }
 
     /// Rate, channels and length of what is made: for the encoder.
@@ -182,6 +187,23 @@ impl Mixer {
         if self.open && self.tracks.iter().flatten().all(|track| track.closed) {
             self.open = false;
         }
+    }
+
+    /// One more track, which began after an open mix was planned. It is heard from where the mix is now, all its
+    /// channels as one, at gain 1 or its own, and its number is the next; `false` where the arrangement has no place for
+    /// it, since a file's channels do not change, or where the mix is not open any more.
+    ///
+    /// # Errors
+    /// See [`MixError`].
+    pub fn join(&mut self, track: TrackInput) -> Result<bool, MixError> {
+        if !self.open {
+            return Ok(false);
+        }
+        let Some(routes) = self.latecomers.routes(&track)? else { return Ok(false) };
+        let place = Place::new(track.format.rate, self.rate, None, track.layout.start, self.origin);
+        self.tracks.push(Some(Mixed::new(track, place, routes, true, self.at)?));
+        self.measure();
+        Ok(true)
     }
 
     /// Goes on with a later layout of an open track. What is mixed is not mixed again.

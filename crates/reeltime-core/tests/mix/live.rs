@@ -120,3 +120,34 @@ fn a_silent_source_does_not_keep_the_others_waiting() {
     let later: Vec<_> = (12_000..32_000).map(|sample| coded(sample) / 3).collect();
     assert_eq!(right[16_000..36_000], later);
 }
+
+#[test]
+fn who_joins_a_mix_that_is_being_made_is_heard_from_then_on() {
+    let mut voices = pair();
+    voices[1] = Voice::new("ben", RATE, |sample| coded(sample) / 3).says(Micros::from_secs(1), 32_000, 320);
+    for arrangement in [Arrangement::Mix, Arrangement::Stereo(Sides::default())] {
+        let asked = plan(arrangement);
+        let mut live = Live::new(Plan { origin: Some(Micros(0)), ..asked.clone() }, &voices[..1], &[40]);
+        live.run();
+        live.voices = &voices;
+        let mut ben = voices[1].input(Pcm::boxed(voices[1].format));
+        ben.layout = voices[1].layout_of(10);
+        assert!(live.mixer.join(ben).unwrap());
+        live.known.push(10);
+        live.pushed.push(0);
+        for (track, items) in [(0, 150), (1, 100)] {
+            live.know(track, items);
+            live.run();
+            live.mixer.close(track);
+        }
+        live.run();
+        assert!(live.out == mix(&asked, &voices), "as if it had been there from the start: {asked:?}");
+    }
+}
+
+#[test]
+fn where_every_track_has_its_channel_nobody_can_join() {
+    let voices = pair();
+    let mut live = Live::new(plan(Arrangement::Tracks), &voices[..1], &[40]);
+    assert!(!live.mixer.join(voices[1].input(Pcm::boxed(voices[1].format))).unwrap());
+}

@@ -22,7 +22,7 @@ use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::view::is_flat;
 use crate::error::Error;
-use crate::render::{Job, MixJob, MixTrack, Origin, follow, render};
+use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
@@ -65,8 +65,8 @@ enum Source {
     },
     /// To be made of one or many tracks; kept under this name where nothing will change any more.
     Mix(Box<MixJob>, Option<CacheKey>),
-    /// To be made of tracks that are being recorded, to their end.
-    LiveMix(Box<MixJob>, Arc<LiveRecording>),
+    /// To be made of tracks that are being recorded, to their end, and of those that join.
+    LiveMix(Box<MixJob>, Arc<LiveRecording>, Selection),
 }
 
 impl Recorder {
@@ -239,14 +239,44 @@ impl Recorder {
         if job.tracks.is_empty() {
             return Err(MediaError::Empty);
         }
+        job.plan.arrangement = selection.arrangement(tracks.len());
         job.plan.open = selection.follow && job.tracks.iter().any(|track| track.live.is_some());
         let (_, len) = job.describe()?;
         let (container, open) = (job.container, job.plan.open);
         let source = match open {
-            true => Source::LiveMix(Box::new(job), Arc::clone(live)),
+            true => Source::LiveMix(Box::new(job), Arc::clone(live), selection.clone()),
             false => Source::Mix(Box::new(job), None),
         };
         Ok(self.made(container, len.filter(|_| !open), None, false, source))
+    }
+
+    /// What a mix of a live recording asks for while it follows it.
+    fn followed_mix(&self, job: &MixJob, live: &Arc<LiveRecording>, selection: &Selection) -> Live {
+        let mut known: Vec<TrackId> =
+            job.tracks.iter().filter_map(|track| Some(track.live.as_ref()?.id())).collect();
+        let (recorder, recording, selection) = (self.clone(), Arc::clone(live), selection.clone());
+        let joined = move || {
+            let meant = |log: &Arc<TrackLog>| {
+                let (id, participant) = (log.id(), log.header().participant);
+                !known.contains(&id) && !log.is_closed() && is_meant(&selection, (&participant, id))
+            };
+            let new = recording.tracks().into_iter().filter(meant).filter_map(|log| {
+                let layout = log.layout().filter(|layout| layout.samples > 0)?;
+                let settled = Settled { header: log.header(), log, layout };
+                // Where its file is not there yet, the next time.
+                Some((settled.log.id(), recorder.logged(&settled, true).ok()?))
+            });
+            let (ids, tracks): (Vec<_>, Vec<_>) = new.unzip();
+            known.extend(ids);
+            tracks
+        };
+        let (recorder, recording) = (self.clone(), Arc::clone(live));
+        let now = move || {
+            let now = recorder.inner().clock.now();
+            recording.clock().map_or(now, |clock| clock.at(now))
+        };
+        let disk = Arc::clone(self.inner().spool.disk());
+        Live { disk, horizon: HORIZON, now: Box::new(now), joined: Box::new(joined) }
     }
 
     /// A track from its log.
@@ -348,18 +378,19 @@ impl Recorder {
     }
 }
 
+/// Whether a track of this participant is asked for.
+fn is_meant(selection: &Selection, (participant, id): (&String, TrackId)) -> bool {
+    selection.participant.as_ref().is_none_or(|wanted| wanted == participant)
+        && selection.track.is_none_or(|wanted| wanted == id)
+}
+
 /// The tracks that are meant.
 pub(super) fn choose<'a, T>(
     tracks: &'a [T],
     selection: &Selection,
     name: impl Fn(&T) -> (&String, TrackId),
 ) -> Result<Vec<&'a T>, MediaError> {
-    let meant = |track: &&T| {
-        let (participant, id) = name(track);
-        selection.participant.as_ref().is_none_or(|wanted| wanted == participant)
-            && selection.track.is_none_or(|wanted| wanted == id)
-    };
-    let chosen: Vec<_> = tracks.iter().filter(meant).collect();
+    let chosen: Vec<_> = tracks.iter().filter(|track| is_meant(selection, name(track))).collect();
     match (tracks.is_empty(), chosen.is_empty()) {
         (true, _) => Err(MediaError::Empty),
         (_, true) => Err(MediaError::Participant { known: told(tracks, name) }),
@@ -394,15 +425,10 @@ impl Media {
                 Ok(read_file(Arc::clone(file), range))
             }
             Source::Mix(job, key) => self.mixed(job, key.as_ref(), range).await,
-            Source::LiveMix(job, live) => {
+            Source::LiveMix(job, live, selection) => {
                 let inner = self.recorder.inner();
                 let prepared = job.prepare(&inner.store, None).await.map_err(unmixed)?;
-                let (recorder, live) = (self.recorder.clone(), Arc::clone(live));
-                let now = move || {
-                    let now = recorder.inner().clock.now();
-                    live.clock().map_or(now, |clock| clock.at(now))
-                };
-                Ok(prepared.follow(Arc::clone(inner.spool.disk()), HORIZON, now))
+                Ok(prepared.follow(self.recorder.followed_mix(job, live, selection)))
             }
             Source::Head(head) => {
                 let all = 0..head.len();

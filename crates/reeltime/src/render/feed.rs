@@ -55,8 +55,7 @@ impl Origin {
         let key = match self {
             Self::Log(chain) => {
                 let reach = if growing { Reach::Growing } else { Reach::Whole };
-                let (cursor, packets) = (Cursor::default(), layout.counters.packets);
-                return Ok(Box::new(Log { chain: Arc::clone(chain), cursor, reach, given: 0, packets }));
+                return Ok(Box::new(Log::new(Arc::clone(chain), layout, reach)));
             }
             Self::Stored(key) => key,
         };
@@ -71,7 +70,7 @@ impl Origin {
     }
 }
 
-struct Log {
+pub(super) struct Log {
     chain: Arc<Chain>,
     cursor: Cursor,
     reach: Reach,
@@ -79,6 +78,12 @@ struct Log {
     given: u64,
     /// Packets that the layout knows.
     packets: u64,
+}
+
+impl Log {
+    pub(super) fn new(chain: Arc<Chain>, layout: &Layout, reach: Reach) -> Self {
+        Self { chain, cursor: Cursor::default(), reach, given: 0, packets: layout.counters.packets }
+    }
 }
 
 impl Feed for Log {

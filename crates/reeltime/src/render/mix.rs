@@ -18,11 +18,11 @@ use reeltime_core::timeline::{Counting, Layout};
 
 use tokio::sync::Semaphore;
 
-use super::feed::{Counted, Feed, Origin};
+use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
 use crate::recorder::MediaError;
-use crate::spool::{Chain, Disk, Item, TrackLog, read_chain};
+use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
 use crate::store::{ByteSender, ByteStream, Store};
 
 /// A track to be heard.
@@ -66,6 +66,24 @@ struct Source {
     live: Option<(Arc<TrackLog>, Arc<Chain>)>,
 }
 
+/// What is known of a recording that goes on.
+pub(crate) struct Live {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// How long a silent speaker is waited for.
+    pub(crate) horizon: Duration,
+    /// The time on the recording's clock.
+    pub(crate) now: Box<dyn Fn() -> Micros + Send>,
+    /// The tracks that have begun since it was last asked. It may block.
+    pub(crate) joined: Box<dyn FnMut() -> Vec<MixTrack> + Send>,
+}
+
+impl Live {
+    /// The time for which nobody is waited any more.
+    fn passed(&self) -> Micros {
+        Micros((self.now)().0.saturating_sub(self.horizon.as_micros() as u64))
+    }
+}
+
 /// What takes the file besides whoever reads it.
 pub(crate) trait Made: Send {
     /// The next bytes.
@@ -103,18 +121,8 @@ impl MixJob {
     }
 
     fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
-        let input = |(number, track): (usize, &MixTrack)| {
-            Ok(TrackInput {
-                participant: track.participant.clone(),
-                format: track.format,
-                counting: track.counting,
-                layout: track.layout.clone(),
-                decoder: reeltime_codec::decoder(track.format)?,
-                gain: gains.get(number).copied().unwrap_or(1.0),
-                drift: track.drift_ppm.and_then(Drift::from_ppm),
-            })
-        };
-        self.tracks.iter().enumerate().map(input).collect()
+        let gain = |number: usize| gains.get(number).copied().unwrap_or(1.0);
+        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number))).collect()
     }
 
     /// Opens the tracks; levels are measured here.
@@ -205,6 +213,18 @@ impl MixJob {
 }
 
 impl MixTrack {
+    fn input(&self, gain: f32) -> Result<TrackInput, reeltime_codec::Error> {
+        Ok(TrackInput {
+            participant: self.participant.clone(),
+            format: self.format,
+            counting: self.counting,
+            layout: self.layout.clone(),
+            decoder: reeltime_codec::decoder(self.format)?,
+            gain,
+            drift: self.drift_ppm.and_then(Drift::from_ppm),
+        })
+    }
+
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
         let feed = self.origin.open(&**store, self.format, &self.layout, growing).await?;
         Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
@@ -303,17 +323,18 @@ impl Prepared {
     }
 
     /// Starts to make a file of tracks that are being recorded, to their end: its bytes come as they are received,
-    /// `horizon` later at most where a track is silent. `now` is the time on the recording's clock.
-    pub(crate) fn follow(
-        self,
-        disk: Arc<dyn Disk>,
-        horizon: Duration,
-        now: impl Fn() -> Micros + Send + 'static,
-    ) -> ByteStream {
+    /// the [horizon](Live::horizon) later at most where a track is silent.
+    pub(crate) fn follow(self, mut live: Live) -> ByteStream {
         let (sender, stream) = ByteStream::channel(2);
         tokio::spawn(async move {
             let mut following = self;
             loop {
+                let joined = tokio::task::spawn_blocking(move || {
+                    following.join((live.joined)());
+                    (following, live)
+                });
+                let Ok(next) = joined.await else { return };
+                (following, live) = next;
                 // In this order: what is appended before the end is seen, is also read.
                 let ended: Vec<bool> =
                     following.logs().map(|log| log.is_none_or(|log| log.is_closed())).collect();
@@ -321,11 +342,12 @@ impl Prepared {
                     log.flush().await;
                 }
                 let layouts: Vec<_> = following.logs().map(|log| log.and_then(|log| log.layout())).collect();
-                let passed = Micros(now().0.saturating_sub(horizon.as_micros() as u64));
+                let passed = live.passed();
                 let done = ended.iter().all(|ended| *ended);
                 let turn = TURNS.acquire().await;
                 let since = Since { ended, layouts, passed };
-                let Ok((next, progress)) = following.advance(&disk, since).await else { return };
+                // A log that cannot be read breaks the body off, and so does a reader that went away.
+                let Ok((next, progress)) = following.advance(&live.disk, since).await else { return };
                 drop(turn);
                 following = next;
                 let chunk = following.out.take();
@@ -367,6 +389,18 @@ impl Prepared {
             made(Bytes::from(std::mem::take(&mut self.out.buffer)))?;
             if progress == Progress::AllRead {
                 return Ok(self);
+            }
+        }
+    }
+
+    /// Takes in the tracks that have begun since. One that cannot be heard is left out: the others go on.
+    fn join(&mut self, tracks: Vec<MixTrack>) {
+        for track in tracks {
+            let (Origin::Log(chain), Some(log)) = (&track.origin, &track.live) else { continue };
+            let joined = track.input(1.0).ok().map(|input| self.renderer.mixer().join(input));
+            if matches!(joined, Some(Ok(true))) {
+                let feed = Box::new(Log::new(Arc::clone(chain), &track.layout, Reach::Growing));
+                self.tracks.push(Source { feed, live: Some((Arc::clone(log), Arc::clone(chain))) });
             }
         }
     }
