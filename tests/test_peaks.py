@@ -6,6 +6,7 @@ import math
 import struct
 
 import pytest
+from harness import judges
 from harness.clients import Ingest
 from harness.judges import data_of, tone
 from harness.server import until
@@ -143,8 +144,6 @@ def test_channels_and_codecs_have_their_peaks(server):
 
 
 def test_opus_tracks_have_peaks(server, speech):
-    from harness import judges
-
     packets = judges.opus_packets(
         judges.run("opusenc", "--quiet", "--raw", "--raw-rate", "16000", "--raw-chan", "1", "-", "-", stdin=speech)
     )

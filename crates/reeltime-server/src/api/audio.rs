@@ -135,7 +135,7 @@ pub(super) fn told(error: MediaError) -> Problem {
         | MediaError::Peaks { .. }
         | MediaError::Codec(CodecError::Bitrate { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         MediaError::Codec(CodecError::NoLame(_)) => StatusCode::NOT_IMPLEMENTED,
-        MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Codec(_) => {
+        MediaError::UnknownFormat(_) | MediaError::Kept(_) | MediaError::Format(_) | MediaError::Codec(_) => {
             StatusCode::NOT_ACCEPTABLE
         }
         MediaError::Failed(_) | _ => return Problem::internal(error),

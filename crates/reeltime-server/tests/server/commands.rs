@@ -73,8 +73,8 @@ fn wrong_usage_exits_2_with_what_to_do() {
     assert!(wrong.contains("--flush-interval: ") && wrong.contains("write for example 200ms"), "{wrong}");
     let wrong = refused(&["serve"], &[("REELTIME_STORE_URL", "s3://bucket")]);
     assert!(wrong.contains("environment REELTIME_STORE_URL") && wrong.contains("file:///path"), "{wrong}");
-    let wrong = refused(&["serve"], &[("BACKEND_RECORD_FORMAT", "mp3")]);
-    assert!(wrong.contains("MP3 comes with a later version"), "{wrong}");
+    let wrong = refused(&["serve"], &[("BACKEND_RECORD_FORMAT", "aiff")]);
+    assert!(wrong.contains("use wav, flac, ogg, mp3, webm or mp4"), "{wrong}");
     let wrong = refused(&["serve", "--config", "nowhere.toml"], &[]);
     assert!(wrong.contains("nowhere.toml"), "{wrong}");
     let folder = folder();

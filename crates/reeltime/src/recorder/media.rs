@@ -16,6 +16,7 @@ use reeltime_core::timeline::{Counters, Counting, Layout};
 
 use super::Recorder;
 use super::cache::CacheKey;
+use super::encoded::encoded_as;
 use super::live::LiveRecording;
 use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
@@ -100,6 +101,15 @@ impl Recorder {
     /// Of a recording whose files are in the store.
     fn stored_media(&self, manifest: &Manifest, selection: &Selection) -> Result<Media, MediaError> {
         let tracks = choose(&manifest.tracks, selection, |track| (&track.participant, track.id))?;
+        if let Some(format) = tracks.iter().find_map(|track| encoded_as(track)) {
+            return match tracks[..] {
+                [track] if selection.is_kept(format) => {
+                    let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+                    self.object(object, format.mime(), format.name(), track.id.to_string())
+                }
+                _ => Err(MediaError::Kept(format)),
+            };
+        }
         if let [track] = tracks[..]
             && selection.is_as_received(track.format)
         {

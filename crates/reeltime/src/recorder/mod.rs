@@ -28,6 +28,7 @@ use crate::store::Store;
 pub(crate) mod bell;
 mod cache;
 mod clock;
+mod encoded;
 mod ingest;
 mod live;
 mod media;

@@ -27,6 +27,11 @@ impl Part {
 }
 
 impl Writer {
+    /// The file alone, for who writes it in another way.
+    pub(super) fn into_file(self) -> File {
+        self.0
+    }
+
     /// The file, to be read while it grows.
     pub(super) fn reader(&self) -> io::Result<File> {
         self.0.try_clone()

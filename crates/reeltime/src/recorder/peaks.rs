@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::log::Purpose;
-use reeltime_core::manifest::{self, Manifest};
+use reeltime_core::manifest::Manifest;
 use reeltime_core::peaks::{Bits, Drawer, Drawing, PeaksFormat};
 use reeltime_core::timeline::Counting;
 
 use super::Recorder;
 use super::cache::CacheKey;
+use super::encoded::encoded_as;
 use super::live::LiveRecording;
 use super::media::{choose, gapless, job, stored};
 use super::outlines::{Grown, Outline};
@@ -24,7 +25,7 @@ use crate::render::{MixJob, MixTrack};
 use crate::store::{ByteStream, CHUNK};
 
 /// The coarsest peaks that are made of samples, in samples per pixel.
-const BASE: u32 = 256;
+pub(super) const BASE: u32 = 256;
 /// The most samples per pixel that the format can say and that are a multiple of those.
 const COARSEST: u32 = i32::MAX as u32 / BASE * BASE;
 /// The most values of one kind (pixels times channels) that are drawn: 2 MB as 8 bit, up to 13 MB as text.
@@ -153,17 +154,19 @@ impl Recorder {
         let tracks = choose(&manifest.tracks, &sound, |track| (&track.participant, track.id))?;
         let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, _>>()?;
         let job = job(mixed, &sound);
-        let drawing = drawing(&job, selection.zoom, (bits, format))?;
-        let key = key(manifest.id, &tracks, &job, drawing.samples_per_pixel);
+        let encoded = tracks.iter().find_map(|track| encoded_as(track));
+        let finest = if encoded.is_some() { BASE } else { 1 };
+        let drawing = drawing(&job, (selection.zoom, finest), (bits, format))?;
+        let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
+        let key = kept_key(manifest.id, &ids, drawing.channels, drawing.samples_per_pixel);
+        let source = match (encoded, self.inner().cache.find(&key)) {
+            (None, _) => Source::Job(Box::new(job), key.clone()),
+            (Some(_), Some((file, _))) => Source::File(Arc::new(file)),
+            (Some(format), None) => return Err(MediaError::Kept(format)),
+        };
         let zoom = (drawing.factor, if bits == Bits::Eight { 8 } else { 16 }, format.name());
         let etag = format!("\"{}-{}-{}-{}\"", key.tag().trim_matches('"'), zoom.0, zoom.1, zoom.2);
-        Ok(Peaks {
-            complete: true,
-            etag: Some(etag),
-            drawing,
-            recorder: self.clone(),
-            source: Source::Job(Box::new(job), key),
-        })
+        Ok(Peaks { complete: true, etag: Some(etag), drawing, recorder: self.clone(), source })
     }
 
     async fn live_peaks(
@@ -181,7 +184,7 @@ impl Recorder {
             return Err(MediaError::Empty);
         }
         let mut job = job(mixed, &sound);
-        let drawing = drawing(&job, selection.zoom, (bits, format))?;
+        let drawing = drawing(&job, (selection.zoom, 1), (bits, format))?;
         job.plan.open = true;
         let what = (heard.iter().map(|track| track.log.id()).collect(), drawing.samples_per_pixel);
         let outline = Outline { recording: Arc::clone(live), what, job, gain: live.purpose.gain() };
@@ -227,11 +230,16 @@ impl Recorder {
     }
 }
 
-/// What is drawn of `job`, whose samples are counted.
-fn drawing(job: &MixJob, zoom: Zoom, (bits, format): (Bits, PeaksFormat)) -> Result<Drawing, MediaError> {
+/// What is drawn of `job`, whose samples are counted, from peaks with `finest` samples per pixel at least.
+fn drawing(
+    job: &MixJob,
+    (zoom, finest): (Zoom, u32),
+    (bits, format): (Bits, PeaksFormat),
+) -> Result<Drawing, MediaError> {
     let (spec, _) = job.describe()?;
     let samples = spec.samples.unwrap_or(0);
     let (samples_per_pixel, factor) = zoom.split(samples);
+    let samples_per_pixel = samples_per_pixel.max(finest);
     let pixels = samples.div_ceil(samples_per_pixel.into());
     let drawing =
         Drawing { rate: spec.rate, channels: spec.channels, samples_per_pixel, pixels, factor, bits, format };
@@ -243,11 +251,14 @@ fn drawing(job: &MixJob, zoom: Zoom, (bits, format): (Bits, PeaksFormat)) -> Res
     Ok(drawing)
 }
 
-/// Tells apart whatever makes a difference to the samples.
-fn key(id: RecordingId, tracks: &[&manifest::Track], job: &MixJob, samples_per_pixel: u32) -> CacheKey {
-    let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
-    let what = format!("peaks {samples_per_pixel} {:?} {ids:?}", job.plan.arrangement);
-    CacheKey::new(id, &what, "dat")
+/// The name of kept peaks. Several tracks are always mixed, so channels tell the rest apart.
+pub(super) fn kept_key(
+    id: RecordingId,
+    tracks: &[TrackId],
+    channels: u8,
+    samples_per_pixel: u32,
+) -> CacheKey {
+    CacheKey::new(id, &format!("peaks {samples_per_pixel} {channels} {tracks:?}"), "dat")
 }
 
 impl Peaks {
