@@ -205,6 +205,7 @@ def test_a_recording_plays_from_a_link_to_a_moment(library, browse):
     slider = page.get_by_role("slider", name="Position")
     expect(slider).to_have_attribute("aria-valuenow", re.compile("^[23]$"))
     assert page.url.endswith(f"/#/r/{library.call}?t=2.5")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_enabled()
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(slider).to_have_attribute("aria-valuenow", "4")

@@ -5,7 +5,7 @@ import math
 import wave
 from pathlib import Path
 
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, expect
 
 from harness.judges import power
 
@@ -25,6 +25,10 @@ window.AudioWorkletNode = class extends AudioWorkletNode {
 """
 """Keeps what the audio thread hands to the page, so that its loss is told from a browser's that was late."""
 WIDE, PHONE = {"width": 1_280, "height": 800}, {"width": 360, "height": 740}
+
+
+# Browsers share two cores with everything else.
+expect.set_options(timeout=15_000)
 
 
 class Chromium:

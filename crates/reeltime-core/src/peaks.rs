@@ -15,6 +15,10 @@
 
 use serde::Serialize;
 
+mod file;
+
+pub use file::{Drawer, Drawing, PeaksEncoder, PeaksFormat};
+
 /// The version of the format.
 const VERSION: i32 = 2;
 /// Bytes before the values.
@@ -196,10 +200,9 @@ impl Peaks {
 
     /// As a `.dat` file.
     pub fn to_dat(&self) -> Vec<u8> {
-        let flags = if self.bits() == Bits::Eight { EIGHT_BIT } else { 0 };
-        let length = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        let head = [VERSION as u32, flags, self.rate, self.samples_per_pixel, length, self.channels as u32];
-        let mut out: Vec<u8> = head.iter().flat_map(|field| field.to_le_bytes()).collect();
+        let pixels = self.len() as u64;
+        let mut out =
+            file::head(self.bits(), self.rate, self.samples_per_pixel, pixels, self.channels).to_vec();
         match self.bits() {
             Bits::Eight => out.extend(self.all().map(|value| value as i8 as u8)),
             Bits::Sixteen => out.extend(self.all().flat_map(i16::to_le_bytes)),

@@ -9,7 +9,7 @@ use reeltime_core::log::{
     Beside, Continues, Counting, Encoder, Event, Footer, GapReason, HeaderError, LogHeader, MAX_HEADER,
     MAX_PAYLOAD, PacketMeta, Purpose, Record, Scan, Scanner, TRAILER, read_closed, read_header,
 };
-use reeltime_core::media::{Codec, Format};
+use reeltime_core::media::{Codec, Container, Format};
 use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ fn header() -> LogHeader {
         continues: Some(Continues { number: 1, valid_until: 4_711, samples: 640, given_up: None }),
         resume_token_sha256: Some("ab".repeat(32)),
         counting: Counting::Samples,
-        purpose: Purpose::Transcribe { gain: 2.0 },
+        purpose: Purpose::Transcribe { gain: 2.0, format: Container::Wav, bitrate: None },
     }
 }
 
@@ -493,4 +493,16 @@ proptest! {
         let tail = [&tail[..], &at.to_le_bytes(), b"REELEND0"].concat();
         prop_assert_eq!(read_closed(&Scanner::at(SALT, 0), &tail, length), None);
     }
+}
+
+#[test]
+fn the_transcribe_sockets_purpose_reads_as_older_logs_have_it() {
+    let older = r#"{"facade":"transcribe","gain":2.0}"#;
+    let wav = Purpose::Transcribe { gain: 2.0, format: Container::Wav, bitrate: None };
+    assert_eq!(serde_json::from_str::<Purpose>(older).unwrap(), wav);
+    assert_eq!(serde_json::to_string(&wav).unwrap(), older);
+    let mp3 = Purpose::Transcribe { gain: 1.5, format: Container::Mp3, bitrate: Some(64_000) };
+    let text = r#"{"facade":"transcribe","gain":1.5,"format":"mp3","bitrate":64000}"#;
+    assert_eq!(serde_json::to_string(&mp3).unwrap(), text);
+    assert_eq!(serde_json::from_str::<Purpose>(text).unwrap(), mp3);
 }

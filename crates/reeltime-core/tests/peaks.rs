@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use proptest::prelude::*;
-use reeltime_core::peaks::{Bits, Peaks, PeaksError};
+use reeltime_core::codec::{Encoder, Spec};
+use reeltime_core::peaks::{Bits, Drawer, Drawing, Peaks, PeaksEncoder, PeaksError, PeaksFormat};
 
 fn peaks(channels: u8, samples_per_pixel: u32, bits: Bits, samples: &[i16]) -> Peaks {
     let mut peaks = Peaks::new(8_000, channels, samples_per_pixel, bits);
@@ -133,5 +134,59 @@ proptest! {
             let again = peaks.to_dat();
             prop_assert_eq!(&again[24..], &bytes[24..again.len()]);
         }
+    }
+}
+
+fn encoded(spec: &Spec, gain: f32, samples: &[i16], step: usize) -> Vec<u8> {
+    let mut encoder = PeaksEncoder::new(spec, 4, gain);
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    encoder.start(&mut first);
+    samples.chunks(step).for_each(|samples| encoder.push(samples, &mut rest).unwrap());
+    encoder.finish(&mut rest).unwrap();
+    [encoder.head().unwrap_or(first), rest].concat()
+}
+
+fn drawn(file: &[u8], factor: u32, bits: Bits, format: PeaksFormat, step: usize) -> Vec<u8> {
+    let pixels = (file.len() as u64 - Drawing::HEAD) / 8;
+    let drawing = Drawing { rate: 8_000, channels: 2, samples_per_pixel: 4, pixels, factor, bits, format };
+    let mut out = Vec::new();
+    let mut drawer = Drawer::new(drawing, &mut out);
+    file[Drawing::HEAD as usize..].chunks(8 * step).for_each(|pixels| drawer.push(pixels, &mut out));
+    drawer.finish(&mut out);
+    assert!(drawing.bytes().is_none_or(|bytes| bytes == out.len() as u64));
+    out
+}
+
+proptest! {
+    #[test]
+    fn a_file_made_and_drawn_in_steps_is_the_one_made_at_once(
+        samples in proptest::collection::vec(any::<i16>(), 0..400),
+        known in any::<bool>(),
+        steps in (1_usize..50, 1_usize..20),
+        factor in 1_u32..9,
+    ) {
+        let samples = &samples[..samples.len() / 2 * 2];
+        let length = known.then_some(samples.len() as u64 / 2);
+        let spec = Spec { rate: 8_000, channels: 2, samples: length, ..Spec::default() };
+        let file = encoded(&spec, 1.0, samples, 2 * steps.0);
+        let whole = peaks(2, 4, Bits::Sixteen, samples);
+        prop_assert_eq!(&file, &whole.to_dat());
+        for bits in [Bits::Eight, Bits::Sixteen] {
+            let coarser = peaks(2, 4 * factor, bits, samples);
+            let dat = drawn(&file, factor, bits, PeaksFormat::Dat, steps.1);
+            prop_assert_eq!(dat, coarser.to_dat());
+            let json = drawn(&file, factor, bits, PeaksFormat::Json, steps.1);
+            prop_assert_eq!(String::from_utf8(json).unwrap(), coarser.to_json());
+        }
+    }
+
+    #[test]
+    fn louder_peaks_are_those_of_louder_samples(
+        samples in proptest::collection::vec(any::<i16>(), 0..100),
+        gain in 1.0_f32..4.0,
+    ) {
+        let spec = Spec { rate: 8_000, channels: 1, ..Spec::default() };
+        let louder: Vec<_> = samples.iter().map(|&sample| reeltime_core::render::scale(sample, gain)).collect();
+        prop_assert_eq!(encoded(&spec, gain, &samples, 7), encoded(&spec, 1.0, &louder, 7));
     }
 }

@@ -8,6 +8,9 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use crate::bench::Bench;
 use crate::bench::load::Load;
 use crate::bench::sink::Sink;
+use crate::export::Export;
+use crate::ls::Ls;
+use crate::send::Send;
 use crate::settings::{Layers, SETTINGS, Setting};
 
 /// Records live conversations, every speaker, losing nothing that was received.
@@ -20,6 +23,8 @@ use crate::settings::{Layers, SETTINGS, Setting};
     after_help = "\
 Examples:
   reeltime serve                     record on http://127.0.0.1:7400, into ./reeltime-data
+  reeltime send anna.wav ben.wav     play two speakers of a call into it
+  reeltime ls                        list what there is
   reeltime config                    show each setting and where it came from
   reeltime recover --dry-run         show what a start would recover
 
@@ -40,6 +45,28 @@ Examples:
   reeltime serve --listen 127.0.0.1:0 --data-dir /srv/reeltime
   REELTIME_API_KEYS=$(openssl rand -hex 32) reeltime serve --listen 0.0.0.0:7400")]
     Serve(SettingFlags),
+    /// Play files or stdin into a server, as the speakers of one call
+    #[command(after_help = "\
+Each file is one participant; all begin together. WAV of 16-bit or G.711 samples is sent as it is; everything else
+is decoded by ffmpeg, where that is installed. After a lost connection, or a restart of the server, it sends on from
+where the server says, so that nothing is missing. Ctrl-C stops cleanly.
+
+Examples:
+  reeltime send call.wav
+  reeltime send anna.wav ben.mp3 --as anna --as ben --call standup --fast
+  arecord -q -f S16_LE -r 16000 | reeltime send - --as anna
+  reeltime send call.ulaw --codec mulaw --rate 8000 --to http://recorder:7400 --json")]
+    Send(Send),
+    /// List recordings
+    #[command(after_help = "\
+Without --to it asks the server at the address of the settings, if one answers there; else, or with --data-dir, it
+reads the data folder.
+
+Examples:
+  reeltime ls
+  reeltime ls --call standup --state complete --limit 5
+  reeltime ls -q anna --to http://recorder:7400 --json")]
+    Ls(Ls),
     /// Show each setting and where it came from
     #[command(after_help = "\
 Examples:
@@ -52,11 +79,12 @@ Examples:
   reeltime recover --dry-run
   reeltime recover --data-dir /srv/reeltime --json")]
     Recover(Recover),
-    /// Write a recording to a file, without a running server
+    /// Write a recording to a file: from the data folder, or from a running server
     #[command(after_help = "\
 Examples:
   reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o call.wav
-  reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o - | ffplay -")]
+  reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o - | ffplay -
+  reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o anna.wav --participant anna --to http://127.0.0.1:7400")]
     Export(Export),
     /// Measure what recording costs on this machine
     #[command(after_help = "\
@@ -95,24 +123,6 @@ pub(crate) struct Recover {
     pub(crate) settings: SettingFlags,
 }
 
-/// `reeltime export`.
-#[derive(Debug, Args)]
-pub(crate) struct Export {
-    /// The recording's id
-    pub(crate) recording: String,
-    /// The file to write; `-` is stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    /// The file format; by default what fits the recording
-    #[arg(long, value_name = "wav|ogg")]
-    pub(crate) format: Option<String>,
-    /// Only this participant
-    #[arg(long, value_name = "IDENTITY")]
-    pub(crate) participant: Option<String>,
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
-}
-
 /// The flags of all settings, and of the file they may stand in.
 #[derive(Debug, Default)]
 pub(crate) struct SettingFlags {
@@ -121,6 +131,11 @@ pub(crate) struct SettingFlags {
 }
 
 impl SettingFlags {
+    /// Whether this setting was given as a flag.
+    pub(crate) fn given(&self, name: &str) -> bool {
+        self.flags.contains_key(name)
+    }
+
     /// These flags over the process's environment.
     pub(crate) fn layers(self) -> Layers {
         Layers { flags: self.flags, environment: std::env::vars().collect(), file: self.config }

@@ -1,81 +1,122 @@
-//! `reeltime export`: a recording as a file, straight from the data folder.
+//! `reeltime export`: a recording as a file, straight from the data folder or from a running server.
 
-use std::path::{Path, PathBuf};
+mod format;
+mod output;
+mod remote;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures_util::StreamExt;
+use clap::Args;
 use reeltime::recorder::{Recorder, Selection};
-use reeltime::store::ByteStream;
 use reeltime_core::id::RecordingId;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::cli;
+use crate::cli::SettingFlags;
+use crate::client::Key;
+use crate::client::http::Client;
 use crate::exit::Usage;
 use crate::security::TENANT;
 use crate::settings::Settings;
 use crate::{logging, open};
 
+/// `reeltime export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The recording's id
+    recording: String,
+    /// The file to write; `-` is stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The file format; by default what the file's name says, else what fits the recording
+    #[arg(long, value_name = "wav|flac|ogg|mp3|webm|mp4")]
+    format: Option<String>,
+    /// Only this participant
+    #[arg(long, value_name = "IDENTITY")]
+    participant: Option<String>,
+    /// Only this track, by its id: for a participant with several
+    #[arg(long, value_name = "ID")]
+    track: Option<String>,
+    /// From a running server, as http://host:port
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    #[command(flatten)]
+    key: Key,
+    /// Who is heard where: mono, stereo (a speaker a side) or tracks (a channel each)
+    #[arg(long, value_name = "mono|stereo|tracks")]
+    layout: Option<String>,
+    /// Every speaker at this loudness, in LUFS, for example -16
+    #[arg(long, value_name = "LUFS", allow_hyphen_values = true)]
+    loudness: Option<String>,
+    /// What stands where recording was paused
+    #[arg(long, value_name = "silence|skip")]
+    pauses: Option<String>,
+    /// Bits a second of a format that loses something, for example 64k
+    #[arg(long, value_name = "RATE")]
+    bitrate: Option<String>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
 /// Writes one recording.
-pub(crate) fn run(command: cli::Export) -> anyhow::Result<()> {
+pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     let id: RecordingId = command.recording.parse().map_err(|error| Usage(format!("RECORDING: {error}")))?;
-    let selection = Selection {
-        format: command
-            .format
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(|error| Usage(format!("{error}")))?,
-        participant: command.participant,
-        ..Selection::default()
-    };
+    let format = format::choose(&command.output, command.format.as_deref())?;
+    if let Some(to) = &command.to {
+        let client = Client { target: to.parse()?, key: command.key.key.clone() };
+        let runtime = tokio::runtime::Runtime::new()?;
+        return runtime.block_on(remote::export(
+            &client,
+            id,
+            &command.query(format.as_deref()),
+            &command.output,
+        ));
+    }
+    let selection = command.selection(format.as_deref())?;
     let settings = Settings::load(&command.settings.layers())?;
     logging::start(&settings.log);
     if !settings.recording.data_dir.exists() {
-        bail!("there is no data folder {}; name it with --data-dir", settings.recording.data_dir.display());
+        bail!(
+            "there is no data folder {}; name it with --data-dir, or a server with --to",
+            settings.recording.data_dir.display()
+        );
     }
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let recorder = open::recorder(&settings, open::config(&settings.recording)).await?;
-        let written = export(&recorder, id, &selection, &command.output).await;
+        let written = local(&recorder, id, &selection, &command.output).await;
         recorder.drain(Duration::ZERO).await;
         written
     })
 }
 
-async fn export(
+impl Export {
+    /// What of it, from the data folder.
+    fn selection(&self, format: Option<&str>) -> Result<Selection, Usage> {
+        crate::api::selection(&self.query(format)).map_err(|problem| Usage(problem.detail().to_owned()))
+    }
+
+    /// What of it, as a server is asked.
+    fn query<'a>(&'a self, format: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+        let fields = [
+            ("format", format),
+            ("participant", self.participant.as_deref()),
+            ("track", self.track.as_deref()),
+            ("layout", self.layout.as_deref()),
+            ("loudness", self.loudness.as_deref()),
+            ("pauses", self.pauses.as_deref()),
+            ("bitrate", self.bitrate.as_deref()),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+async fn local(
     recorder: &Recorder,
     id: RecordingId,
     selection: &Selection,
-    output: &Path,
+    output: &std::path::Path,
 ) -> anyhow::Result<()> {
     let media = recorder.media(TENANT, id, selection).await.with_context(|| format!("recording {id}"))?;
-    let body = media.read(None).await?;
-    if output == Path::new("-") {
-        return copy(body, &mut tokio::io::stdout()).await;
-    }
-    let cannot = || format!("cannot write {}", output.display());
-    // Under its name only once it is whole.
-    let partial = partial(output);
-    let mut file = tokio::fs::File::create(&partial).await.with_context(cannot)?;
-    let written = copy(body, &mut file).await.with_context(cannot);
-    if written.is_err() {
-        tokio::fs::remove_file(&partial).await.with_context(cannot)?;
-        return written;
-    }
-    file.sync_all().await.with_context(cannot)?;
-    tokio::fs::rename(&partial, output).await.with_context(cannot)
-}
-
-fn partial(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
-}
-
-async fn copy(mut body: ByteStream, output: &mut (impl AsyncWrite + Unpin)) -> anyhow::Result<()> {
-    while let Some(chunk) = body.next().await {
-        output.write_all(&chunk?).await?;
-    }
-    Ok(output.flush().await?)
+    output::write(media.read(None).await?, media.len, output).await
 }

@@ -1,19 +1,22 @@
 //! The server binary `reeltime`: settings, an accept loop, the recordings API and the ingest WebSockets around the
-//! `reeltime` library, and the commands that work on a data folder without a server.
+//! `reeltime` library, the commands that talk to it, and those that work on a data folder without a server.
 
 mod api;
 mod app;
 mod bench;
 mod cli;
+mod client;
 mod exit;
 mod export;
 mod logging;
+mod ls;
 mod open;
 mod page;
 mod problem;
 mod recover;
 mod secret;
 mod security;
+mod send;
 mod serve;
 mod settings;
 
@@ -36,6 +39,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Verb::Config(command) => config(command),
         Verb::Serve(flags) => serve::run(flags),
+        Verb::Send(command) => send::run(command),
+        Verb::Ls(command) => ls::run(command),
         Verb::Recover(command) => recover::run(command),
         Verb::Export(command) => export::run(command),
         Verb::Bench(command) => bench::run(command),

@@ -37,6 +37,11 @@ pub(crate) struct Details {
 }
 
 impl Problem {
+    /// The sentence in it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// `detail` is a sentence for the person who reads it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self(Box::new(Parts { status, detail: detail.into(), headers: HeaderMap::new() }))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RecordingId, SessionId, TrackId};
-use crate::media::Format;
+use crate::media::{Container, Format};
 use crate::time::{Micros, UtcMicros};
 
 /// The JSON of a log's header: enough to finish the recording from this file alone. Unknown fields are ignored,
@@ -84,7 +84,28 @@ pub enum Purpose {
     Transcribe {
         /// Linear gain of the rendered copy, 1.0 to 4.0.
         gain: f32,
+        /// The file's format.
+        #[serde(default, skip_serializing_if = "is_wav")]
+        format: Container,
+        /// Bits per second, for formats that lose something; by default what suits speech.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bitrate: Option<u32>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_wav(format: &Container) -> bool {
+    *format == Container::Wav
+}
+
+impl Purpose {
+    /// Linear gain of the rendered copy.
+    pub const fn gain(self) -> f32 {
+        match self {
+            Self::Plain => 1.0,
+            Self::Transcribe { gain, .. } => gain,
+        }
+    }
 }
 
 /// Why media is missing.

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A kind of file, with the codec that it holds here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Container {
     /// 16 bit linear PCM in RIFF, or RF64 past 4 GiB. Loses nothing.
+    #[default]
     Wav,
     /// FLAC in its own framing (RFC 9639). Loses nothing.
     Flac,

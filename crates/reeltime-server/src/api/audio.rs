@@ -13,7 +13,7 @@ use reeltime::Error;
 use reeltime::recorder::{Media, MediaError, Selection, UnknownSeating};
 use reeltime::store::StoreError;
 use reeltime_core::id::{RecordingId, TrackId};
-use reeltime_core::media::Container;
+use reeltime_core::media::{Container, UnknownContainer};
 use reeltime_core::render::Pauses;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -81,16 +81,26 @@ impl StreamFields {
     }
 }
 
+/// What of a recording, from the names and values of a query.
+pub(crate) fn selection(fields: &[(&'static str, &str)]) -> Result<Selection, Problem> {
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), serde_json::Value::from(*value)));
+    let asked = serde_json::from_value::<StreamFields>(serde_json::Value::Object(fields.collect()));
+    asked.map_err(wrong)?.selection()
+}
+
 fn wrong<E: std::fmt::Display>(error: E) -> Problem {
     unprocessable(error.to_string())
 }
 
 /// A format that nobody knows is as one that cannot be had.
 fn format(text: &str) -> Result<Container, Problem> {
-    text.parse().map_err(|error| told(MediaError::UnknownFormat(error)))
+    text.parse().map_err(|error: UnknownContainer| {
+        let named: String = text.chars().take(32).collect();
+        Problem::new(StatusCode::NOT_ACCEPTABLE, capitalised(&format!("{error}, not {named}")))
+    })
 }
 
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| unprocessable(format!("{name} is a number")))
 }
 
@@ -115,16 +125,17 @@ fn names(list: Option<&str>) -> Vec<String> {
 }
 
 /// Why there is no such sound, as a client is told.
-fn told(error: MediaError) -> Problem {
+pub(super) fn told(error: MediaError) -> Problem {
     let status = match &error {
         MediaError::NotFound => return Problem::no_recording(),
         MediaError::Empty => StatusCode::CONFLICT,
         MediaError::Participant { .. }
         | MediaError::Loudness(_)
         | MediaError::Mix(_)
+        | MediaError::Peaks { .. }
         | MediaError::Codec(CodecError::Bitrate { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         MediaError::Codec(CodecError::NoLame(_)) => StatusCode::NOT_IMPLEMENTED,
-        MediaError::UnknownFormat(_) | MediaError::Format(_) | MediaError::Codec(_) => {
+        MediaError::UnknownFormat(_) | MediaError::Kept(_) | MediaError::Format(_) | MediaError::Codec(_) => {
             StatusCode::NOT_ACCEPTABLE
         }
         MediaError::Failed(_) | _ => return Problem::internal(error),
@@ -132,7 +143,7 @@ fn told(error: MediaError) -> Problem {
     Problem::new(status, capitalised(&error.to_string()))
 }
 
-fn track_id(text: &str) -> Result<TrackId, Problem> {
+pub(super) fn track_id(text: &str) -> Result<TrackId, Problem> {
     text.parse().map_err(|_| unprocessable("track is the id of a track"))
 }
 
@@ -182,7 +193,7 @@ pub(crate) async fn stream(
     Ok(response)
 }
 
-fn unread(error: Error) -> Problem {
+pub(super) fn unread(error: Error) -> Problem {
     if matches!(error, Error::Store(StoreError::NotFound { .. })) {
         return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
     }

@@ -6,8 +6,11 @@ mod extract;
 pub(crate) mod health;
 mod media;
 pub(crate) mod metrics;
-mod recordings;
-mod view;
+mod peaks;
+pub(crate) mod recordings;
+pub(crate) mod view;
+
+pub(crate) use audio::selection;
 
 use std::sync::Arc;
 
@@ -30,6 +33,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(recordings::stop))
         .routes(routes!(audio::stream))
         .routes(routes!(audio::url))
+        .routes(routes!(peaks::peaks))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

@@ -85,22 +85,25 @@ pub(crate) async fn list(
 }
 
 fn all_states(asked: &str) -> Result<Vec<RecordingState>, Problem> {
-    let each: Vec<_> = asked.split(',').map(states).collect::<Result<_, _>>()?;
-    Ok(each.concat())
+    let unknown = || unprocessable(format!("state is one of {}", known_states()));
+    let each: Option<Vec<_>> = asked.split(',').map(states).collect();
+    Ok(each.ok_or_else(unknown)?.concat())
+}
+
+/// The names of states, and the words of calls that stand for several, for a sentence.
+pub(crate) fn known_states() -> String {
+    let names = RecordingState::ALL.iter().map(|state| state.name()).chain(["in_progress", "completed"]);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The states that a name stands for: one of ours, or all of a word of calls.
-fn states(asked: &str) -> Result<Vec<RecordingState>, Problem> {
+pub(crate) fn states(asked: &str) -> Option<Vec<RecordingState>> {
     use RecordingState::{Aborted, Active, Complete, Ending, Failed, LimitReached, Starting};
-    let known = || RecordingState::ALL.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
     match asked {
-        "in_progress" => Ok(vec![Starting, Active, Ending]),
-        "completed" => Ok(vec![Complete, LimitReached]),
-        "failed" => Ok(vec![Failed, Aborted]),
-        name => match name.parse() {
-            Ok(state) => Ok(vec![state]),
-            Err(_) => Err(unprocessable(format!("state is one of {}, in_progress, completed", known()))),
-        },
+        "in_progress" => Some(vec![Starting, Active, Ending]),
+        "completed" => Some(vec![Complete, LimitReached]),
+        "failed" => Some(vec![Failed, Aborted]),
+        name => name.parse().ok().map(|state| vec![state]),
     }
 }
 

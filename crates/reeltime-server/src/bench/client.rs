@@ -33,6 +33,45 @@ pub(super) async fn get(server: SocketAddr, path: &str) -> anyhow::Result<(Statu
     Ok((status, body))
 }
 
+/// A body that was read and thrown away.
+pub(super) struct Drained {
+    pub(super) bytes: u64,
+    /// From the request to the first of them.
+    pub(super) first: Duration,
+}
+
+/// Reads all of a body, or a range of it.
+pub(super) async fn drain(
+    server: SocketAddr,
+    path: &str,
+    range: Option<std::ops::Range<u64>>,
+) -> anyhow::Result<Drained> {
+    let start = Instant::now();
+    let stream = TcpStream::connect(server).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let mut request = Request::get(path).header("host", server.to_string());
+    if let Some(range) = range {
+        request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+    }
+    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let status = response.status();
+    let mut body = response.into_body();
+    let mut drained = Drained { bytes: 0, first: Duration::ZERO };
+    while let Some(frame) = body.frame().await {
+        let read = frame?.data_ref().map_or(0, Bytes::len) as u64;
+        if drained.bytes == 0 {
+            drained.first = start.elapsed();
+        }
+        drained.bytes += read;
+    }
+    connection.abort();
+    if !status.is_success() {
+        bail!("{path}: {status}");
+    }
+    Ok(drained)
+}
+
 async fn json(server: SocketAddr, path: &str) -> anyhow::Result<Value> {
     let (status, body) = get(server, path).await?;
     if status != StatusCode::OK {

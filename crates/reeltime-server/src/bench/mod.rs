@@ -7,6 +7,7 @@
 mod append;
 mod client;
 mod figure;
+mod formats;
 pub(crate) mod load;
 mod loader;
 mod machine;
@@ -18,6 +19,7 @@ mod render;
 mod scratch;
 pub(crate) mod sink;
 mod slope;
+mod speech;
 mod spooled;
 mod sync;
 
@@ -66,6 +68,9 @@ enum Group {
     RecoveryTime,
     /// An hour to WAV against ffmpeg
     RenderRatio,
+    /// Mixes and formats against ffmpeg, and how soon they are heard
+    #[value(alias = "mix_to_wav")]
+    Formats,
 }
 
 /// How much to measure, and where.
@@ -89,6 +94,7 @@ impl Plan {
             Group::SyncCpuPerSessionSecond => sync::measure(self).await,
             Group::RecoveryTime => recovery::measure(self).await,
             Group::RenderRatio => render::measure(self).await,
+            Group::Formats => formats::measure(self).await,
         }
     }
 }

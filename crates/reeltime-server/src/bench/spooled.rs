@@ -33,17 +33,36 @@ impl Spooled {
         Ok(Self { spool, logs })
     }
 
-    /// Appends one frame to each of the logs, as the session's number `frame`.
-    pub(super) fn append(&self, frame: u64, sound: &[u8]) -> anyhow::Result<()> {
+    /// Logs of one recording of `speakers` tracks, then of `others` recordings of one.
+    pub(super) fn start_call(
+        data: &Path,
+        config: SpoolConfig,
+        speakers: u64,
+        others: u64,
+    ) -> anyhow::Result<Self> {
+        let disk = Arc::new(LocalDisk::open(&reeltime::spool::folder(data)?)?);
+        let spool = Spool::start(disk, config)?;
+        let recording = RecordingId(Uuid::now_v7());
+        let of_call = (0..speakers).map(|number| LogHeader { recording, ..header(number, true) });
+        let alone = (speakers..speakers + others).map(|number| header(number, true));
+        let logs = of_call.chain(alone).map(|header| spool.create(header)).collect();
+        Ok(Self { spool, logs })
+    }
+
+    /// Appends one frame, as the session's number `frame`.
+    pub(super) fn append_to(log: &Arc<TrackLog>, frame: u64, sound: &[u8]) -> anyhow::Result<()> {
         let meta = PacketMeta {
             arrival: Micros::from_millis(frame * 20),
             timestamp: frame * pcm::FRAME,
             sequence: None,
         };
-        for log in &self.logs {
-            log.append_blocking(meta, pcm::FRAME, sound)?;
-        }
+        log.append_blocking(meta, pcm::FRAME, sound)?;
         Ok(())
+    }
+
+    /// Appends one frame to each of the logs, as the session's number `frame`.
+    pub(super) fn append(&self, frame: u64, sound: &[u8]) -> anyhow::Result<()> {
+        self.logs.iter().try_for_each(|log| Self::append_to(log, frame, sound))
     }
 
     /// Waits until `bytes` in all are written.

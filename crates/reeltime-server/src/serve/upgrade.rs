@@ -119,12 +119,12 @@ pub(crate) async fn transcribe(
     Extension(identity): Extension<Identity>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let gain = app.transcribe.gain;
+    let copy = app.transcribe.copy;
     if !app.transcribe.record {
         return begin(&app, identity, request, |socket, _, _| unrecorded(socket));
     }
     begin(&app, identity, request, move |socket, recorder, handshake| {
-        transcribe::serve(socket, recorder, handshake, gain)
+        transcribe::serve(socket, recorder, handshake, copy)
     })
 }
 

@@ -7,16 +7,18 @@ mod table;
 mod text;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::source::transcribe::RecordedCopy;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 pub(crate) use layers::{Found, Layers};
 pub(crate) use table::{SETTINGS, Setting};
+pub(crate) use text::duration;
 
 use crate::exit::Usage;
 
@@ -89,8 +91,7 @@ pub(crate) struct Recording {
 pub(crate) struct Transcribe {
     pub(crate) record: bool,
     pub(crate) dir: PathBuf,
-    /// From 1.0 to 4.0.
-    pub(crate) gain: f32,
+    pub(crate) copy: RecordedCopy,
 }
 
 /// All settings, understood.
@@ -221,16 +222,16 @@ impl Rows {
     }
 
     fn transcribe(&self) -> Result<Transcribe, Usage> {
-        self.read("transcribe_format", |text| match text {
-            "wav" => Ok(()),
-            "mp3" => Err("is not possible yet: MP3 comes with a later version; use wav".to_owned()),
-            _ => Err("is not a file format of this version; use wav".to_owned()),
-        })?;
-        Ok(Transcribe {
-            record: self.read("transcribe_record", text::boolean)?,
-            dir: self.read("transcribe_dir", folder)?,
+        let copy = RecordedCopy {
             gain: self.read("transcribe_gain", text::gain)?,
-        })
+            format: self.read("transcribe_format", text::format)?,
+            bitrate: Some(self.read("transcribe_bitrate", text::bitrate)?),
+        };
+        let record = self.read("transcribe_record", text::boolean)?;
+        if record && let Err(error) = copy.check() {
+            return Err(self.row("transcribe_format").refuse(&format!("is not possible: {error}")));
+        }
+        Ok(Transcribe { record, dir: self.read("transcribe_dir", folder)?, copy })
     }
 }
 
@@ -244,8 +245,21 @@ pub(crate) struct Overview(Vec<Found>);
 impl Overview {
     /// Reads all layers; values that make no sense are an error here too.
     pub(crate) fn load(layers: &Layers) -> Result<Self, Usage> {
-        Settings::load(layers)?;
-        Ok(Self(layers.resolve()?))
+        let settings = Settings::load(layers)?;
+        let mut found = layers.resolve()?;
+        for row in &mut found {
+            match row.setting.name {
+                // Where none is given: what follows from the data folder.
+                "store_url" if row.text.is_empty() => row.text = url("file", &settings.recording.store),
+                "database_url" if row.text.is_empty() => {
+                    row.text = url("sqlite", &settings.recording.database);
+                }
+                // As it is heeded.
+                "transcribe_gain" => row.text = format!("{:?}", settings.transcribe.gain),
+                _ => {}
+            }
+        }
+        Ok(Self(found))
     }
 
     /// One object for each setting.
@@ -253,6 +267,11 @@ impl Overview {
         let row = |found: &Found| json!({ "name": found.setting.name, "value": shown(found), "origin": found.origin.to_string() });
         json!({ "settings": self.0.iter().map(row).collect::<Vec<_>>() })
     }
+}
+
+/// A relative path stays one.
+fn url(scheme: &str, path: &Path) -> String {
+    format!("{scheme}://{}", path.display())
 }
 
 fn shown(found: &Found) -> &str {
@@ -276,6 +295,7 @@ pub(crate) fn reveal(secret: &SecretString) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reeltime_core::media::Container;
 
     fn with(environment: &[(&str, &str)]) -> Result<Settings, Usage> {
         Settings::load(&layers(environment))
@@ -307,9 +327,18 @@ mod tests {
             assert!(error.starts_with(&format!("environment {name}: ")), "{error}");
             assert!(error.contains("does not have yet; use "), "{error}");
         }
-        let mp3 = with(&[("BACKEND_RECORD_FORMAT", "mp3")]).unwrap_err().0;
-        assert!(mp3.contains("MP3 comes with a later version; use wav"), "{mp3}");
+        let unknown = with(&[("BACKEND_RECORD_FORMAT", "aiff")]).unwrap_err().0;
+        assert!(unknown.contains("use wav, flac, ogg, mp3, webm or mp4"), "{unknown}");
         assert!(with(&[("REELTIME_STORE_URL", "gopher://x")]).unwrap_err().0.contains("write file:///path"));
+    }
+
+    #[test]
+    fn the_transcribe_sockets_format_and_bit_rate_are_read() {
+        let settings = with(&[("BACKEND_RECORD_FORMAT", "FLAC"), ("BACKEND_RECORD_BITRATE", "64k")]).unwrap();
+        let copy = settings.transcribe.copy;
+        assert_eq!((copy.format, copy.bitrate), (Container::Flac, Some(64_000)));
+        let wrong = with(&[("BACKEND_RECORD_BITRATE", "fast")]).unwrap_err().0;
+        assert!(wrong.contains("write for example 128k"), "{wrong}");
     }
 
     #[test]

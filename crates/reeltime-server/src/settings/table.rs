@@ -102,7 +102,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         &["ENABLE_AUDIO_RECORDING", "ENABLE_BACKEND_RECORDING"],
     ),
     shared(
-        row("transcribe_format", "wav", "wav", "The file format of the transcribe socket"),
+        row(
+            "transcribe_format",
+            "FORMAT",
+            "wav",
+            "The transcribe socket's files: wav, flac, mp3, ogg, webm or mp4",
+        ),
         &["BACKEND_RECORD_FORMAT"],
     ),
     shared(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime_core::media::{Container, UnknownContainer};
 
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -72,6 +73,20 @@ pub(crate) fn gain(text: &str) -> Result<f32, String> {
         Ok(number) if number.is_finite() => Ok(number.clamp(1.0, 4.0)),
         Ok(_) | Err(_) => Err("is not a factor; write for example 2.0".to_owned()),
     }
+}
+
+/// A file's format.
+pub(crate) fn format(text: &str) -> Result<Container, String> {
+    let lower = text.to_ascii_lowercase();
+    lower.parse().map_err(|error: UnknownContainer| format!("names what cannot be made: {error}"))
+}
+
+/// Bits per second, as `128k` or `128000`.
+pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
+    let (digits, times) = text.strip_suffix(['k', 'K']).map_or((text, 1), |digits| (digits, 1_000));
+    let bits = digits.parse::<u32>().ok().and_then(|bits| bits.checked_mul(times));
+    let possible = bits.filter(|bits| (8_000..=320_000).contains(bits));
+    possible.ok_or_else(|| "is not a bit rate from 8k to 320k; write for example 128k".to_owned())
 }
 
 /// What is kept: formats with their layouts, or `none`.

@@ -89,6 +89,32 @@ fn ranged(server: &Server, recording: &str, headers: &[&str]) -> Answer {
 }
 
 #[test]
+fn peaks_are_served_while_live_and_kept_once_complete() {
+    let server = Server::start(&[]);
+    let mut client = Client::connect(&server, "ack=disk");
+    let peaks = |id: &str, rest: &str| server.get(&path(id, &format!("/peaks?samples_per_pixel=256{rest}")));
+    peaks(&client.recording.clone(), "").problem(409);
+    client.audio(signal(0..16_000));
+    client.synced(16_000);
+    let live = peaks(&client.recording.clone(), "&bits=16&format=dat");
+    assert_eq!(
+        (live.status, live.header("etag"), live.header("cache-control")),
+        (200, "", "private, no-store")
+    );
+    let id = client.stop();
+    wait_until_complete(&server, &id);
+    let whole = peaks(&id, "&bits=16&format=dat");
+    let extremes = |pixel: u16| [pixel * 256, (pixel * 256 + 255).min(15_999)];
+    let expected: Vec<u8> = (0..63).flat_map(extremes).flat_map(u16::to_le_bytes).collect();
+    assert_eq!(&whole.body[24..], expected);
+    let tag = format!("If-None-Match: {}", whole.header("etag"));
+    let again = format!("GET {}", path(&id, "/peaks?samples_per_pixel=256&bits=16&format=dat"));
+    let again = server.send(&again, &[&tag]);
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    peaks(&id, "&width=5").problem(422);
+}
+
+#[test]
 fn a_live_recording_is_served_as_far_as_it_is() {
     let server = Server::start(&[]);
     let mut client = Client::connect(&server, "ack=disk&call=c-1&participant=ann");

@@ -96,9 +96,9 @@ pub enum TranscribeError {
         /// What is wrong with it, and an example of what is not.
         expected: &'static str,
     },
-    /// MP3 is asked for.
-    #[error("BACKEND_RECORD_FORMAT=mp3 is not available: this build has no MP3 encoder; set it to wav")]
-    NoMp3,
+    /// The format that is asked for cannot be made here.
+    #[error("BACKEND_RECORD_FORMAT is not possible: {0}")]
+    Format(#[from] reeltime_codec::Error),
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reeltime_core::media::Container;
 use reeltime_core::time::UtcMicros;
 use tracing::{error, warn};
 
@@ -21,29 +22,6 @@ const QUEUE: usize = 256 * 1024;
 /// From here the writer is told to hurry.
 const HURRY: usize = QUEUE / 2;
 
-/// The container of a local file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FileFormat {
-    /// WAV, 16 bit linear PCM.
-    Wav,
-}
-
-impl FileFormat {
-    /// Its name, which is also the file's extension: `wav`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Wav => "wav",
-        }
-    }
-}
-
-impl std::fmt::Display for FileFormat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// A closed recording on the local disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalFileInfo {
@@ -54,7 +32,7 @@ pub struct LocalFileInfo {
     /// When it was closed.
     pub ended_at: UtcMicros,
     /// What it is.
-    pub format: FileFormat,
+    pub format: Container,
 }
 
 /// A file from its creation to its close. Dropped, it is closed as well as can be.
@@ -143,7 +121,7 @@ impl GrowingWav {
             path: self.path().to_owned(),
             started_at: self.started_at,
             ended_at: Clock::utc(),
-            format: FileFormat::Wav,
+            format: Container::Wav,
         });
         self.closed.insert(closed).clone()
     }

@@ -21,6 +21,7 @@
 //! hangs holds up its own files and no others.
 
 mod conversation;
+mod encoded;
 mod error;
 mod growing;
 mod place;
@@ -32,7 +33,8 @@ mod writer;
 
 pub use conversation::ConversationRecorder;
 pub use error::{FileError, TranscribeError};
-pub use growing::{FileFormat, LocalFileInfo};
+pub use growing::LocalFileInfo;
+pub use reeltime_core::media::Container;
 pub use repair::{Outcome, Repair, repair};
 pub use settings::TranscribeConfig;
 pub use transcribe::{TranscribeRecorder, TranscribeSession};

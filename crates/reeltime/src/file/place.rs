@@ -15,7 +15,7 @@ pub(super) fn create(directory: &Path, stem: &str, head: &[u8]) -> io::Result<(F
     std::fs::create_dir_all(directory)?;
     let mut number = 1_u64;
     loop {
-        let path = directory.join(numbered(stem, number));
+        let path = directory.join(numbered(stem, number, "wav"));
         match place(directory, &path, head) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             done => return Ok((done?, path)),
@@ -23,8 +23,9 @@ pub(super) fn create(directory: &Path, stem: &str, head: &[u8]) -> io::Result<(F
     }
 }
 
-fn numbered(stem: &str, number: u64) -> String {
-    if number == 1 { format!("{stem}.wav") } else { format!("{stem}-{number}.wav") }
+/// The name of a file that is the `number`th of its stem.
+pub(super) fn numbered(stem: &str, number: u64, extension: &str) -> String {
+    if number == 1 { format!("{stem}.{extension}") } else { format!("{stem}-{number}.{extension}") }
 }
 
 /// Takes the lock of an open file: false where someone has it.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use reeltime_core::media::Container;
+
 use super::error::TranscribeError;
 
 /// What the transcribe recorder is told. The default records nothing.
@@ -14,11 +16,21 @@ pub struct TranscribeConfig {
     pub directory: PathBuf,
     /// The recorded copy is multiplied by this, 1.0 to 4.0; what lies outside is brought to the nearer end.
     pub gain: f32,
+    /// The files' format. While a session goes on, its file is a WAV.
+    pub format: Container,
+    /// Bits per second, for formats that lose something; the nearest that is possible is taken.
+    pub bitrate: u32,
 }
 
 impl Default for TranscribeConfig {
     fn default() -> Self {
-        Self { enabled: false, directory: PathBuf::from("./recordings"), gain: 2.0 }
+        Self {
+            enabled: false,
+            directory: PathBuf::from("./recordings"),
+            gain: 2.0,
+            format: Container::Wav,
+            bitrate: 128_000,
+        }
     }
 }
 
@@ -37,10 +49,10 @@ impl TranscribeConfig {
     /// | variable | default | holds |
     /// |---|---|---|
     /// | `ENABLE_AUDIO_RECORDING`, `ENABLE_BACKEND_RECORDING` | `false` | one that is true is enough |
-    /// | `BACKEND_RECORD_FORMAT` | `wav` | `wav`; `mp3` is [`TranscribeError::NoMp3`] |
+    /// | `BACKEND_RECORD_FORMAT` | `wav` | `wav`, `mp3`, `flac`, `ogg`, `webm` or `mp4` |
     /// | `BACKEND_RECORD_DIR` | `./recordings` | the folder of the files |
     /// | `BACKEND_RECORD_GAIN` | `2.0` | a factor, brought into 1.0 to 4.0 |
-    /// | `BACKEND_RECORD_BITRATE` | `128k` | checked, though it matters to MP3 alone |
+    /// | `BACKEND_RECORD_BITRATE` | `128k` | of formats that lose something |
     ///
     /// # Errors
     /// [`TranscribeError`] names the variable and what it should hold.
@@ -52,10 +64,9 @@ impl TranscribeConfig {
         if audio != Some(true) && backend != Some(true) {
             return Ok(defaults);
         }
-        if read(&var, "BACKEND_RECORD_FORMAT", is_mp3, "is not a format; set it to wav")? == Some(true) {
-            return Err(TranscribeError::NoMp3);
-        }
-        read(
+        let known = "is not a format; set it to wav, mp3, flac, ogg, webm or mp4";
+        let format = read(&var, "BACKEND_RECORD_FORMAT", format, known)?;
+        let bitrate = read(
             &var,
             "BACKEND_RECORD_BITRATE",
             bitrate,
@@ -66,6 +77,8 @@ impl TranscribeConfig {
             enabled: true,
             directory: var("BACKEND_RECORD_DIR").map_or(defaults.directory, PathBuf::from),
             gain: gain.unwrap_or(defaults.gain),
+            format: format.unwrap_or(defaults.format),
+            bitrate: bitrate.unwrap_or(defaults.bitrate),
         })
     }
 }
@@ -92,12 +105,8 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn is_mp3(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "wav" => Some(false),
-        "mp3" => Some(true),
-        _ => None,
-    }
+fn format(text: &str) -> Option<Container> {
+    text.to_ascii_lowercase().parse().ok()
 }
 
 fn factor(text: &str) -> Option<f32> {
@@ -153,12 +162,18 @@ mod tests {
     fn every_setting_is_read() {
         let config = from(&[
             ("ENABLE_AUDIO_RECORDING", "true"),
-            ("BACKEND_RECORD_FORMAT", "WAV"),
+            ("BACKEND_RECORD_FORMAT", "MP3"),
             ("BACKEND_RECORD_DIR", "/calls"),
             ("BACKEND_RECORD_GAIN", "1.5"),
             ("BACKEND_RECORD_BITRATE", "192k"),
         ]);
-        let expected = TranscribeConfig { enabled: true, directory: "/calls".into(), gain: 1.5 };
+        let expected = TranscribeConfig {
+            enabled: true,
+            directory: "/calls".into(),
+            gain: 1.5,
+            format: Container::Mp3,
+            bitrate: 192_000,
+        };
         assert_eq!(config.unwrap(), expected);
     }
 
@@ -175,7 +190,7 @@ mod tests {
     fn a_wrong_value_is_told_with_its_variable() {
         for (name, value) in [
             ("ENABLE_AUDIO_RECORDING", "maybe"),
-            ("BACKEND_RECORD_FORMAT", "flac"),
+            ("BACKEND_RECORD_FORMAT", "aiff"),
             ("BACKEND_RECORD_GAIN", "NaN"),
             ("BACKEND_RECORD_BITRATE", "fast"),
             ("BACKEND_RECORD_BITRATE", "9999999k"),
@@ -184,8 +199,6 @@ mod tests {
             let error = from(&[(name, value), ("ENABLE_BACKEND_RECORDING", "true")]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}={value:?} is n")), "{error}");
         }
-        let mp3 = from(&[("ENABLE_BACKEND_RECORDING", "true"), ("BACKEND_RECORD_FORMAT", "mp3")]);
-        assert!(matches!(mp3, Err(TranscribeError::NoMp3)));
     }
 
     #[test]

@@ -4,28 +4,33 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reeltime_core::keys::safe_name;
+use reeltime_core::media::Container;
 use reeltime_core::render::scale;
 use reeltime_core::wire::transcribe::{FORMAT, SILENT_CHUNKS, SilenceWatch};
 use tracing::{debug, warn};
 
+use super::encoded::encode;
 use super::error::{FileError, TranscribeError};
 use super::growing::{GrowingWav, LocalFileInfo};
 use super::repair::repair;
 use super::settings::{TranscribeConfig, clamp};
+use crate::encode::check;
 use crate::recorder::Clock;
 
 /// How long the live path may be held up by a disk that stopped taking bytes; once, until it takes some again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Records sessions of raw s16le, 16 kHz mono, beside whoever consumes them live: one WAV file a session. Switched
-/// off, it does nothing: no file, no buffer, no thread.
+/// Records sessions of raw s16le, 16 kHz mono, beside whoever consumes them live: one file a session. While a session
+/// goes on it is a WAV file; where another format is set, that takes its place at the end. Switched off, it does
+/// nothing: no file, no buffer, no thread.
 ///
 /// ```
 /// use reeltime::file::{TranscribeConfig, TranscribeRecorder};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let directory = folder.path().to_owned();
-/// let recorder = TranscribeRecorder::new(TranscribeConfig { enabled: true, directory, gain: 2.0 })?;
+/// let config = TranscribeConfig { enabled: true, directory, ..TranscribeConfig::default() };
+/// let recorder = TranscribeRecorder::new(config)?;
 /// let mut session = recorder.begin("abc")?;
 /// let frame = [0x10, 0x00, 0xf0, 0xff];
 /// assert_eq!(session.append(&frame), frame); // for the speech-to-text; the file gets the louder copy
@@ -40,15 +45,27 @@ pub struct TranscribeRecorder(Option<On>);
 struct On {
     directory: PathBuf,
     gain: f32,
+    kind: Kind,
+}
+
+/// What files become in the end.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    format: Container,
+    bitrate: u32,
 }
 
 impl TranscribeRecorder {
     /// As the environment says (see [`TranscribeConfig::from_vars`]); off by default.
     ///
     /// # Errors
-    /// See [`TranscribeError`].
+    /// See [`TranscribeError`]; [`TranscribeError::Format`] says what is missing to the format that is set.
     pub fn from_env() -> Result<Self, TranscribeError> {
-        Ok(Self::new(TranscribeConfig::from_env()?)?)
+        let config = TranscribeConfig::from_env()?;
+        if config.enabled {
+            check(config.format, FORMAT, Some(config.bitrate))?;
+        }
+        Ok(Self::new(config)?)
     }
 
     /// As `config` says. Where it is on, the folder is made, and what an earlier crash left open in it is
@@ -57,13 +74,13 @@ impl TranscribeRecorder {
     /// # Errors
     /// [`FileError::Create`] or [`FileError::Look`] where the folder cannot be used.
     pub fn new(config: TranscribeConfig) -> Result<Self, FileError> {
-        let TranscribeConfig { enabled, directory, gain } = config;
+        let TranscribeConfig { enabled, directory, gain, format, bitrate } = config;
         if !enabled {
             return Ok(Self(None));
         }
         std::fs::create_dir_all(&directory).map_err(|source| FileError::create(&directory, source))?;
         repair(&directory)?;
-        Ok(Self(Some(On { directory, gain: clamp(gain) })))
+        Ok(Self(Some(On { directory, gain: clamp(gain), kind: Kind { format, bitrate } })))
     }
 
     /// Whether it records.
@@ -79,7 +96,7 @@ impl TranscribeRecorder {
         let Some(on) = &self.0 else { return Ok(TranscribeSession::off()) };
         let stem = format!("session_{}_{}", safe_name(session_id), Clock::utc().unix_seconds());
         let wav = GrowingWav::create(&on.directory, &stem, FORMAT.rate)?;
-        Ok(TranscribeSession(Some(Box::new(Tee::new(wav, session_id, on.gain)))))
+        Ok(TranscribeSession(Some(Box::new(Tee::new(wav, session_id, on.gain, on.kind)))))
     }
 }
 
@@ -107,13 +124,14 @@ impl TranscribeSession {
         raw
     }
 
-    /// Closes the file, and waits for the disk: call it in `spawn_blocking` from async code. The second time it only
-    /// returns the same again. `None` where the session is not recorded.
+    /// Closes the file, makes another format of it where one is set, and waits for the disk: call it in `spawn_blocking`
+    /// from async code. The second time it only returns the same again. `None` where the session is not recorded. A
+    /// format that cannot be made is warned of, and the WAV stays.
     ///
     /// # Errors
     /// [`FileError::Write`], [`FileError::Finish`]. Either way what is in the file stays, and plays.
     pub fn finalize(&mut self) -> Result<Option<LocalFileInfo>, FileError> {
-        self.0.as_mut().map(|tee| tee.wav.close()).transpose()
+        self.0.as_mut().map(|tee| tee.close()).transpose()
     }
 
     /// Frames that were dropped because they were empty or of odd length.
@@ -133,6 +151,9 @@ struct Tee {
     wav: GrowingWav,
     session: String,
     gain: f32,
+    kind: Kind,
+    /// What [`TranscribeSession::finalize`] said.
+    closed: Option<Result<LocalFileInfo, FileError>>,
     silence: SilenceWatch,
     dropped_frames: u64,
     overflow_samples: u64,
@@ -143,11 +164,13 @@ struct Tee {
 }
 
 impl Tee {
-    fn new(wav: GrowingWav, session: &str, gain: f32) -> Self {
+    fn new(wav: GrowingWav, session: &str, gain: f32, kind: Kind) -> Self {
         Self {
             wav,
             session: session.to_owned(),
             gain,
+            kind,
+            closed: None,
             silence: SilenceWatch::default(),
             dropped_frames: 0,
             overflow_samples: 0,
@@ -170,6 +193,29 @@ impl Tee {
             Ok(0) => self.stalled = false,
             Ok(left) => self.overflow(left),
             Err(error) => self.fail(&error),
+        }
+    }
+
+    fn close(&mut self) -> Result<LocalFileInfo, FileError> {
+        if let Some(closed) = &self.closed {
+            return closed.clone();
+        }
+        let closed = self.wav.close().map(|wav| self.encoded(wav));
+        self.closed.insert(closed).clone()
+    }
+
+    /// The closed WAV in the format that is set, or as it is.
+    fn encoded(&self, wav: LocalFileInfo) -> LocalFileInfo {
+        let Kind { format, bitrate } = self.kind;
+        if format == Container::Wav {
+            return wav;
+        }
+        match encode(&wav.path, self.wav.rate(), format, bitrate) {
+            Ok(path) => LocalFileInfo { path, format, ..wav },
+            Err(error) => {
+                warn!(session = %self.session, %format, %error, "cannot make the format that is set; the recording is kept as wav");
+                wav
+            }
         }
     }
 
@@ -211,7 +257,12 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_holds_the_live_path_up_once_and_what_is_missing_is_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let config = TranscribeConfig { enabled: true, directory: folder.path().to_owned(), gain: 1.0 };
+        let config = TranscribeConfig {
+            enabled: true,
+            directory: folder.path().to_owned(),
+            gain: 1.0,
+            ..TranscribeConfig::default()
+        };
         let mut session = TranscribeRecorder::new(config).unwrap().begin("s").unwrap();
         let file = Arc::clone(&session.0.as_ref().unwrap().wav.file);
         let frame = [1, 0].repeat(320);

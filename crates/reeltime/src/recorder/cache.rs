@@ -92,6 +92,22 @@ impl Cache {
         }
     }
 
+    /// Moves a file that is whole in here, where there is room for it; else it is left where it is.
+    pub(crate) fn adopt(&self, key: &CacheKey, file: &Path) {
+        let path = self.path(key);
+        let moved = || -> io::Result<()> {
+            if fs::metadata(file)?.len() > self.budget {
+                return Ok(());
+            }
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            fs::rename(file, &path)
+        };
+        match moved() {
+            Ok(()) => make_room(&self.folder, self.budget, &path),
+            Err(error) => debug!(%error, "cannot keep a file that is made on demand"),
+        }
+    }
+
     /// A name for a file that is not whole yet.
     pub(crate) fn part(&self) -> PathBuf {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
@@ -172,16 +188,15 @@ mod tests {
         CacheKey::new(RecordingId(uuid::Uuid::from_u128(number)), what, "mp3")
     }
 
+    fn keep(cache: &Cache, key: &CacheKey, bytes: &[u8]) {
+        let mut keeping = cache.begin(key).unwrap();
+        keeping.bytes(bytes).and_then(|()| keeping.complete(None)).unwrap();
+    }
+
     fn read(cache: &Cache, key: &CacheKey) -> Option<Vec<u8>> {
         let (file, size) = cache.find(key)?;
         let mut bytes = vec![0; size as usize];
         file.read_exact_at(&mut bytes, 0).ok().map(|()| bytes)
-    }
-
-    fn keep(cache: &Cache, key: &CacheKey, bytes: &[u8]) {
-        let mut keeping = cache.begin(key).unwrap();
-        keeping.bytes(bytes).unwrap();
-        keeping.complete(None).unwrap();
     }
 
     #[test]
@@ -210,6 +225,18 @@ mod tests {
                 .count(),
             0
         );
+    }
+
+    #[test]
+    fn a_file_made_elsewhere_is_taken_in_where_it_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 4);
+        for (what, bytes, kept) in [("fits", "four", true), ("does not", "larger", false)] {
+            let part = cache.part();
+            fs::write(&part, bytes).unwrap();
+            cache.adopt(&key(1, what), &part);
+            assert_eq!((read(&cache, &key(1, what)).is_some(), part.exists()), (kept, !kept), "{what}");
+        }
     }
 
     #[test]

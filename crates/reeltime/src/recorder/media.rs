@@ -16,17 +16,19 @@ use reeltime_core::timeline::{Counters, Counting, Layout};
 
 use super::Recorder;
 use super::cache::CacheKey;
+use super::encoded::encoded_as;
 use super::live::LiveRecording;
 use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
+use super::view::is_flat;
 use crate::error::Error;
 use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
 /// How far a file that follows a recording waits for a speaker who is silent.
-const HORIZON: Duration = Duration::from_secs(5);
+pub(super) const HORIZON: Duration = Duration::from_secs(5);
 /// The loudness that can be asked for, in LUFS.
 const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
 
@@ -99,6 +101,15 @@ impl Recorder {
     /// Of a recording whose files are in the store.
     fn stored_media(&self, manifest: &Manifest, selection: &Selection) -> Result<Media, MediaError> {
         let tracks = choose(&manifest.tracks, selection, |track| (&track.participant, track.id))?;
+        if let Some(format) = tracks.iter().find_map(|track| encoded_as(track)) {
+            return match tracks[..] {
+                [track] if selection.is_kept(format) => {
+                    let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+                    self.object(object, format.mime(), format.name(), track.id.to_string())
+                }
+                _ => Err(MediaError::Kept(format)),
+            };
+        }
         if let [track] = tracks[..]
             && selection.is_as_received(track.format)
         {
@@ -115,20 +126,7 @@ impl Recorder {
             let tag = format!("{}-{}", manifest.id, rendition.layout);
             return self.object(&rendition.object, container.mime(), container.name(), tag);
         }
-        let stored = |track: &&manifest::Track| {
-            let object = track.object.as_ref().ok_or(MediaError::Empty)?;
-            let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
-            Ok(MixTrack {
-                participant: track.participant.clone(),
-                format: track.format,
-                counting: Counting::Samples,
-                layout: as_stored(track),
-                origin: Origin::Stored(key),
-                drift_ppm: track.drift_ppm,
-                live: None,
-            })
-        };
-        let mixed = tracks.iter().map(stored).collect::<Result<Vec<_>, MediaError>>()?;
+        let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, MediaError>>()?;
         let mut job = job(mixed, selection);
         job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
         let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
@@ -195,7 +193,7 @@ impl Recorder {
                 && Selection { decode: false, ..selection.clone() }.is_as_received(format)
                 && format.codec != Codec::Opus;
             if live.purpose != Purpose::Plain {
-                return self.live_track(live, track, selection.follow, master(track));
+                return self.live_track(track, selection.follow, master(track));
             }
             if selection.is_as_received(format) || linear {
                 let output = match linear && format.codec != Codec::S16le {
@@ -205,20 +203,14 @@ impl Recorder {
                     }
                     false => Output::as_received(format.codec),
                 };
-                return self.live_track(live, track, selection.follow, output);
+                return self.live_track(track, selection.follow, output);
             }
         }
         self.live_mix(live, &chosen, selection)
     }
 
     /// One track as it is received.
-    fn live_track(
-        &self,
-        _live: &LiveRecording,
-        track: &Settled,
-        to_the_end: bool,
-        output: Output,
-    ) -> Result<Media, MediaError> {
+    fn live_track(&self, track: &Settled, to_the_end: bool, output: Output) -> Result<Media, MediaError> {
         if to_the_end && !track.log.is_closed() {
             return Ok(self.followed(Arc::clone(&track.log), output));
         }
@@ -307,23 +299,43 @@ impl Recorder {
             counting: track.header.counting,
             layout: track.layout.clone(),
             origin: Origin::Log(Arc::new(chain)),
+            gapless: false,
             drift_ppm: None,
             live,
         })
     }
 }
 
-/// Where the media of a track lies in its file as received: all packets count, and what is missing of samples is
-/// silence there.
+/// A track from its file in the store.
+pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
+    let object = track.object.as_ref().ok_or(MediaError::Empty)?;
+    let key = ObjectKey::new(object.key.clone()).map_err(Error::from)?;
+    let layout = if is_flat(object) { gapless(&track.layout) } else { as_stored(track) };
+    Ok(MixTrack {
+        participant: track.participant.clone(),
+        format: track.format,
+        counting: Counting::Samples,
+        layout,
+        origin: Origin::Stored(key),
+        gapless: false,
+        drift_ppm: track.drift_ppm,
+        live: None,
+    })
+}
+
+/// Where the media of a track lies in its file as received: what is missing of samples is silence there.
 fn as_stored(track: &manifest::Track) -> Layout {
     let layout = &track.layout;
     let gaps = if track.format.codec == Codec::Opus { layout.gaps.clone() } else { Vec::new() };
+    Layout { samples: layout.samples, gaps, pauses: layout.pauses.clone(), ..gapless(layout) }
+}
+
+/// The media alone, without what lay between; all packets count.
+pub(super) fn gapless(layout: &Layout) -> Layout {
     Layout {
         start: layout.start,
-        samples: layout.samples,
-        gaps,
-        pauses: layout.pauses.clone(),
-        counters: Counters { packets: u64::MAX, ..Counters::default() },
+        samples: layout.counters.media_samples,
+        counters: Counters { packets: u64::MAX, ..layout.counters },
         ..Layout::default()
     }
 }
@@ -383,7 +395,7 @@ fn is_meant(selection: &Selection, (participant, id): (&String, TrackId)) -> boo
 }
 
 /// The tracks that are meant.
-fn choose<'a, T>(
+pub(super) fn choose<'a, T>(
     tracks: &'a [T],
     selection: &Selection,
     name: impl Fn(&T) -> (&String, TrackId),
@@ -462,7 +474,7 @@ impl Media {
 }
 
 /// What was fine when it was described fails only for a reason of the system.
-fn unmixed(error: MediaError) -> Error {
+pub(super) fn unmixed(error: MediaError) -> Error {
     if let MediaError::Failed(error) = error { error } else { Error::Spool(std::io::Error::other(error)) }
 }
 

@@ -28,9 +28,13 @@ use crate::store::Store;
 pub(crate) mod bell;
 mod cache;
 mod clock;
+mod encoded;
 mod ingest;
 mod live;
 mod media;
+mod outlines;
+mod part;
+mod peaks;
 mod publish;
 mod registry;
 mod renditions;
@@ -44,6 +48,7 @@ mod view;
 pub use ingest::{Asked, Ingest, Taken};
 pub use live::Control;
 pub use media::Media;
+pub use peaks::{Peaks, PeaksSelection, Zoom};
 pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
@@ -125,6 +130,7 @@ pub(crate) struct Inner {
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
+    pub(crate) outlines: outlines::Outlines,
     /// Bytes of audio heard since the start.
     pub(crate) received: AtomicU64,
     /// Bytes of objects published since the start.
@@ -198,6 +204,7 @@ impl Recorder {
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget),
+            outlines: outlines::Outlines::new(),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
             draining: AtomicBool::new(false),

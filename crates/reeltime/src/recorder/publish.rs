@@ -190,12 +190,14 @@ impl Recorder {
     ) -> Result<Publication, Error> {
         let (mut objects, mut described) = (Vec::new(), Vec::new());
         for track in tracks {
-            let output = master(track);
-            let object = self.store_track(recording, track, output).await?;
+            let (object, mime) = match self.store_encoded(recording, track).await? {
+                Some((object, format)) => (object, format.mime()),
+                None => (self.store_track(recording, track, master(track)).await?, master(track).mime()),
+            };
             let file = manifest::Object {
                 key: object.key.as_str().to_owned(),
                 bytes: object.size,
-                mime: output.mime().to_owned(),
+                mime: mime.to_owned(),
             };
             objects.push(object);
             described.push(describe(track, Some(file)));
@@ -309,7 +311,12 @@ impl Recorder {
         Ok(objects.iter().any(|known| known.key == object.key && known.state == ObjectState::Staged))
     }
 
-    fn key(&self, recording: &LiveRecording, header: &LogHeader, ext: &str) -> Result<ObjectKey, Error> {
+    pub(super) fn key(
+        &self,
+        recording: &LiveRecording,
+        header: &LogHeader,
+        ext: &str,
+    ) -> Result<ObjectKey, Error> {
         self.key_of(recording, header, (&header.track.to_string(), &header.participant), ext)
     }
 
@@ -343,7 +350,7 @@ impl Recorder {
 /// What a track's file holds: the track as received, or what its façade promises.
 pub(super) fn master(track: &Settled) -> Output {
     match track.header.purpose {
-        Purpose::Transcribe { gain } => {
+        Purpose::Transcribe { gain, .. } => {
             Output::Wav { samples: Samples::Linear { gain }, gaps: Gaps::Cut, sizes: Sizes::Exact }
         }
         Purpose::Plain => Output::as_received(track.header.format.codec),

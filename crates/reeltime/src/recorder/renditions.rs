@@ -1,9 +1,7 @@
 //! What is kept of a recording of several tracks beside each track as received: a mix, as the settings say.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -14,13 +12,14 @@ use tracing::warn;
 
 use super::live::LiveRecording;
 use super::media::job;
+use super::part::Part;
 use super::publish::{Settled, new_object};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::{Recorder, Rendition};
 use crate::catalogue::{ObjectKind, StoredObject};
 use crate::error::Error;
-use crate::render::{Made, drift_of};
+use crate::render::drift_of;
 use crate::spool::Chain;
 use crate::store::read_file;
 
@@ -117,40 +116,10 @@ impl Recorder {
         let key = self.key_of(recording, &tracks[0].header, (layout, layout), rendition.format.name())?;
         let object = new_object(recording, None, ObjectKind::Rendition, key, rendition.format.mime());
         let body = || {
-            let file = File::open(&made.0).map_err(Error::Spool)?;
+            let file = File::open(made.path()).map_err(Error::Spool)?;
             let size = file.metadata().map_err(Error::Spool)?.len();
             Ok(read_file(Arc::new(file), 0..size))
         };
-        self.put(recording, object, Some(&made.0), body).await
-    }
-}
-
-/// A file that was made and is not stored yet; it goes when this is dropped.
-struct Part(PathBuf);
-
-struct Writer(File);
-
-impl Part {
-    fn create(path: PathBuf) -> io::Result<(Self, Writer)> {
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        Ok((Self(path), Writer(file)))
-    }
-}
-
-impl Made for Writer {
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()> {
-        head.map_or(Ok(()), |head| self.0.write_all_at(&head, 0))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Where it cannot be removed now, the next start will.
-        let _ = std::fs::remove_file(&self.0);
+        self.put(recording, object, Some(made.path()), body).await
     }
 }

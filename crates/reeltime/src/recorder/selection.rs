@@ -97,6 +97,14 @@ impl Selection {
         plain && seats && same
     }
 
+    /// Whether a file of one channel that is there in this format alone is what is asked for.
+    pub(super) fn is_kept(&self, container: Container) -> bool {
+        let Self { format, layout, follow, .. } = *self;
+        let (participant, track) = (self.participant.clone(), self.track);
+        let plain = Self { format, layout, follow, participant, track, ..Self::default() };
+        *self == plain && format.is_none_or(|format| format == container) && layout != Some(Seating::Stereo)
+    }
+
     /// Who is heard where, of `tracks` tracks that are meant.
     pub(super) fn arrangement(&self, tracks: usize) -> Arrangement {
         let sides = || Sides { left: self.left.clone(), right: self.right.clone() };
@@ -144,12 +152,25 @@ pub enum MediaError {
     /// Tracks that cannot be heard in this way.
     #[error(transparent)]
     Mix(#[from] MixError),
+    /// One that it is not kept in.
+    #[error("this recording is kept as {0} alone: ask for format={0}, or for none")]
+    Kept(Container),
     /// No encoder for it.
     #[error(transparent)]
     Codec(#[from] reeltime_codec::Error),
     /// A loudness that is none.
     #[error("loudness {0} is out of range: use -40 to -5 LUFS")]
     Loudness(f32),
+    /// More peaks than anyone draws.
+    #[error(
+        "there are too many pixels: ask for samples_per_pixel of at least {least}, or for a width of at most {most}"
+    )]
+    Peaks {
+        /// Pixels, at most.
+        most: u64,
+        /// Samples per pixel, at least.
+        least: u64,
+    },
     /// Something failed.
     #[error(transparent)]
     Failed(#[from] Error),

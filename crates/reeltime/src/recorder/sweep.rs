@@ -22,6 +22,7 @@ pub(super) async fn run(recorder: Weak<Inner>) {
         let Some(inner) = recorder.upgrade() else { return };
         let recorder = Recorder(inner);
         recorder.inner().quiet.sweep(recorder.inner().clock.now());
+        recorder.inner().outlines.sweep(recorder.inner().clock.now());
         recorder.sweep_sessions(tick.is_multiple_of(PING_BEATS));
         recorder.end_recordings();
     }

@@ -213,6 +213,13 @@ impl Recorder {
     }
 }
 
+/// As the catalogue has it, which knows nothing of what a live one holds by now.
+impl From<&Recording> for RecordingView {
+    fn from(row: &Recording) -> Self {
+        from_row(row)
+    }
+}
+
 fn from_row(row: &Recording) -> RecordingView {
     RecordingView {
         id: row.id,
@@ -250,7 +257,7 @@ fn without_gaps(tracks: Vec<manifest::Track>) -> Vec<manifest::Track> {
 }
 
 /// Whether the object lies in the transcribe socket's own folder.
-fn is_flat(object: &manifest::Object) -> bool {
+pub(super) fn is_flat(object: &manifest::Object) -> bool {
     object.key.strip_prefix(super::TRANSCRIBE_MOUNT).is_some_and(|rest| rest.starts_with('/'))
 }
 

@@ -134,6 +134,33 @@ impl Seek for Body {
     }
 }
 
+/// Packets that count one after the other, whatever their log says of the time between them.
+pub(super) struct Counted {
+    format: Format,
+    feed: Box<dyn Feed>,
+    samples: u64,
+}
+
+impl Counted {
+    pub(super) fn new(format: Format, feed: Box<dyn Feed>) -> Self {
+        Self { format, feed, samples: 0 }
+    }
+}
+
+impl Feed for Counted {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let (format, samples) = (self.format, &mut self.samples);
+        self.feed.give(&mut |_, payload| {
+            take(counted(*samples), payload);
+            *samples += format.samples_in(payload).unwrap_or(0);
+        })
+    }
+
+    fn renew(&mut self, chain: Arc<Chain>, packets: u64) {
+        self.feed.renew(chain, packets);
+    }
+}
+
 /// Of sources whose timestamps are counts, so that arrival says nothing.
 const fn counted(samples: u64) -> PacketMeta {
     PacketMeta { arrival: Micros(0), timestamp: samples, sequence: None }
@@ -208,12 +235,7 @@ impl Ogg {
 
 impl Feed for Ogg {
     fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
-        let failed = |error| {
-            if let ogg::OggReadError::ReadError(error) = error {
-                return error;
-            }
-            io::Error::new(io::ErrorKind::InvalidData, error)
-        };
+        let failed = |error: ogg::OggReadError| io::Error::new(io::ErrorKind::InvalidData, error);
         for _ in 0..ROW {
             let Some(packet) = self.packets.read_packet().map_err(failed)? else { return Ok(false) };
             if self.heads > 0 {

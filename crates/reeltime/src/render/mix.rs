@@ -2,19 +2,23 @@
 
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
 use reeltime_core::media::{Container, Format};
+use reeltime_core::peaks::PeaksEncoder;
 use reeltime_core::render::{
     Drift, DriftMeter, LoudnessMeter, MixRenderer, Mixer, Need, Plan, Run, TrackInput, TrackPcm,
 };
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counting, Layout};
 
-use super::feed::{Feed, Log, Origin};
+use tokio::sync::Semaphore;
+
+use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
 use crate::recorder::MediaError;
@@ -29,6 +33,8 @@ pub(crate) struct MixTrack {
     pub(crate) counting: Counting,
     pub(crate) layout: Layout,
     pub(crate) origin: Origin,
+    /// Its log's packets count one after the other, whatever lay between them.
+    pub(crate) gapless: bool,
     /// How far its clock is off, where that is known: see [`Drift::ppm`].
     pub(crate) drift_ppm: Option<f64>,
     /// While it is being recorded and the file is to follow it.
@@ -145,6 +151,30 @@ impl MixJob {
         }
         let mixer = sought.mixer(&gains)?;
         let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
+        self.opened(store, MixRenderer::new(mixer, encoder), Out::new(pass, left)).await
+    }
+
+    /// Opens the tracks to make peaks of them, as loud as with this linear gain, instead of a sound file.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub(crate) async fn prepare_peaks(
+        &self,
+        store: &Arc<dyn Store>,
+        samples_per_pixel: u32,
+        gain: f32,
+    ) -> Result<Prepared, MediaError> {
+        let mixer = self.mixer(&[])?;
+        let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
+        self.opened(store, MixRenderer::new(mixer, Box::new(encoder)), Out::new(0, u64::MAX)).await
+    }
+
+    async fn opened(
+        &self,
+        store: &Arc<dyn Store>,
+        renderer: MixRenderer,
+        out: Out,
+    ) -> Result<Prepared, MediaError> {
         let mut tracks = Vec::new();
         for track in &self.tracks {
             let feed = track.open(store, self.plan.open).await?;
@@ -154,7 +184,7 @@ impl MixJob {
             };
             tracks.push(Source { feed, live });
         }
-        Ok(Prepared { renderer: MixRenderer::new(mixer, encoder), tracks, out: Out::new(pass, left) })
+        Ok(Prepared { renderer, tracks, out })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
@@ -196,7 +226,8 @@ impl MixTrack {
     }
 
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        self.origin.open(&**store, self.format, &self.layout, growing).await
+        let feed = self.origin.open(&**store, self.format, &self.layout, growing).await?;
+        Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
     }
 }
 
@@ -240,6 +271,7 @@ impl Prepared {
 
     async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
         loop {
+            let turn = TURNS.acquire().await;
             let step = tokio::task::spawn_blocking(move || {
                 let mut done = self.step();
                 let chunk = self.out.take();
@@ -253,6 +285,7 @@ impl Prepared {
                 (self, made, done, chunk)
             });
             let Ok((next, still, done, chunk)) = step.await else { return };
+            drop(turn);
             (self, made) = (next, still);
             // A reader that went away needs no answer, and the work stops.
             if !chunk.is_empty() && sender.send(chunk).await.is_err() {
@@ -302,22 +335,20 @@ impl Prepared {
                 });
                 let Ok(next) = joined.await else { return };
                 (following, live) = next;
-                let log = |source: &Source| source.live.as_ref().map(|(log, _)| Arc::clone(log));
-                let logs: Vec<_> = following.tracks.iter().map(log).collect();
                 // In this order: what is appended before the end is seen, is also read.
                 let ended: Vec<bool> =
-                    logs.iter().map(|log| log.as_ref().is_none_or(|log| log.is_closed())).collect();
-                for log in logs.iter().flatten() {
+                    following.logs().map(|log| log.is_none_or(|log| log.is_closed())).collect();
+                for log in following.logs().flatten().cloned().collect::<Vec<_>>() {
                     log.flush().await;
                 }
-                let (disk, passed) = (Arc::clone(&live.disk), live.passed());
+                let layouts: Vec<_> = following.logs().map(|log| log.and_then(|log| log.layout())).collect();
+                let passed = live.passed();
                 let done = ended.iter().all(|ended| *ended);
-                let step = tokio::task::spawn_blocking(move || {
-                    let stepped = following.go_on(&*disk, &ended, passed);
-                    (following, stepped)
-                });
+                let turn = TURNS.acquire().await;
+                let since = Since { ended, layouts, passed };
                 // A log that cannot be read breaks the body off, and so does a reader that went away.
-                let Ok((next, Ok(progress))) = step.await else { return };
+                let Ok((next, progress)) = following.advance(&live.disk, since).await else { return };
+                drop(turn);
                 following = next;
                 let chunk = following.out.take();
                 if !chunk.is_empty() && sender.send(chunk).await.is_err() {
@@ -336,6 +367,32 @@ impl Prepared {
         stream
     }
 
+    /// Makes what can be made of tracks that are being recorded, as they are now, and gives it to `made`. What is
+    /// known of the tracks was so before their logs were flushed.
+    ///
+    /// # Errors
+    /// Where a log cannot be read, or `made` takes nothing.
+    pub(crate) async fn catch_up(
+        mut self,
+        disk: &Arc<dyn Disk>,
+        layouts: &[Layout],
+        passed: Micros,
+        mut made: impl FnMut(Bytes) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        loop {
+            let layouts: Vec<_> = layouts.iter().cloned().map(Some).collect();
+            // Their ends are left to the file that is made when all is over.
+            let since = Since { ended: vec![false; layouts.len()], layouts, passed };
+            let (next, progress) = self.advance(disk, since).await?;
+            self = next;
+            // Nothing is kept until the next time.
+            made(Bytes::from(std::mem::take(&mut self.out.buffer)))?;
+            if progress == Progress::AllRead {
+                return Ok(self);
+            }
+        }
+    }
+
     /// Takes in the tracks that have begun since. One that cannot be heard is left out: the others go on.
     fn join(&mut self, tracks: Vec<MixTrack>) {
         for track in tracks {
@@ -348,24 +405,42 @@ impl Prepared {
         }
     }
 
+    /// Of each track the log, where it is being recorded.
+    fn logs(&self) -> impl Iterator<Item = Option<&Arc<TrackLog>>> {
+        self.tracks.iter().map(|source| source.live.as_ref().map(|(log, _)| log))
+    }
+
+    /// Makes a chunk, on a thread that may block.
+    async fn advance(mut self, disk: &Arc<dyn Disk>, since: Since) -> io::Result<(Self, Progress)> {
+        let disk = Arc::clone(disk);
+        let step = tokio::task::spawn_blocking(move || {
+            let progress = self.go_on(&*disk, &since)?;
+            Ok((self, progress))
+        });
+        step.await.map_err(io::Error::other)?
+    }
+
     /// Mixes what has come since.
-    fn go_on(&mut self, disk: &dyn Disk, ended: &[bool], passed: Micros) -> io::Result<Progress> {
+    fn go_on(&mut self, disk: &dyn Disk, since: &Since) -> io::Result<Progress> {
         let failed = |error| io::Error::other(format!("cannot render: {error}"));
         for (number, source) in self.tracks.iter_mut().enumerate() {
-            let Some((log, found)) = &mut source.live else { continue };
+            let Some((log, found)) = &mut source.live else {
+                self.renderer.mixer().close(number);
+                continue;
+            };
             // One that was released meanwhile is read on from the files that are open.
             if let Ok(chain) = Chain::find(disk, log.id()) {
                 *found = Arc::new(chain);
             }
-            let layout = match log.layout() {
-                Some(layout) => layout,
+            let layout = match &since.layouts[number] {
+                Some(layout) => layout.clone(),
                 None => survey_chain(found)?,
             };
             source.feed.renew(Arc::clone(found), layout.counters.packets);
             self.renderer.mixer().extend(number, &layout);
-            match ended[number] {
+            match since.ended[number] {
                 true => self.renderer.mixer().close(number),
-                false => self.renderer.mixer().pass_to(number, passed),
+                false => self.renderer.mixer().pass_to(number, since.passed),
             }
         }
         while !self.out.is_full() {
@@ -378,7 +453,7 @@ impl Prepared {
                         given = true;
                         mixer.push(number, meta, payload);
                     })?;
-                    match (more, ended[number]) {
+                    match (more, since.ended[number]) {
                         (false, true) => mixer.end(number),
                         (false, false) if !given => return Ok(Progress::AllRead),
                         _ => {}
@@ -394,6 +469,22 @@ impl Prepared {
         }
         Ok(Progress::Full)
     }
+}
+
+/// Chunks made at the same time, by the whole process: half of the cores stay with those who are recorded.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Semaphore::new(cores.div_ceil(2))
+});
+
+/// What is known of tracks that are being recorded.
+struct Since {
+    /// Of each: nothing more will come.
+    ended: Vec<bool>,
+    /// Of each: its layout, where that is known.
+    layouts: Vec<Option<Layout>>,
+    /// On the recording's clock: nobody waits for what is before this and has not come.
+    passed: Micros,
 }
 
 /// How often live tracks that are followed are looked at.

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 use crate::catalogue::{Published, Removed};
 
+mod copy;
 pub mod disk;
 mod lock;
 mod pen;

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reeltime::file::{ConversationRecorder, FileError, FileFormat};
+use reeltime::file::{Container, ConversationRecorder, FileError};
 use reeltime_core::keys::build_recording_key;
 
 use super::judges::{assert_holds, ffprobe_samples, sox_audio, soxi_rate, wave_audio};
@@ -31,10 +31,10 @@ fn two_seconds_of_16_khz_are_64044_bytes_and_every_judge_reads_them() -> Outcome
     let info = recorder.close()?;
     assert_eq!(info.path, folder.path().join("new/folder/session-123.wav"));
     assert_eq!(fs::metadata(&info.path)?.len(), 64_044);
-    assert_eq!(info.format, FileFormat::Wav);
+    assert_eq!(info.format, Container::Wav);
     assert!(info.started_at <= info.ended_at && info.started_at.unix_seconds() > 1_700_000_000);
     assert_holds(&info.path, &bytes(&audio));
-    let key = build_recording_key("recordings/", "session-123", info.format.as_str(), info.started_at)?;
+    let key = build_recording_key("recordings/", "session-123", info.format.name(), info.started_at)?;
     assert!(key.as_str().ends_with("/session-123.wav"), "{key}");
     Ok(())
 }

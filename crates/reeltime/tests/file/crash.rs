@@ -143,7 +143,12 @@ fn the_transcribe_recorder_repairs_its_folder_when_it_starts() -> Outcome {
     kill(child)?;
     let path = folder.path().join("call.wav");
     assert_eq!(fs::read(&path)?[40..44], [0xff; 4]);
-    TranscribeRecorder::new(TranscribeConfig { enabled: true, directory: folder.path().into(), gain: 1.0 })?;
+    TranscribeRecorder::new(TranscribeConfig {
+        enabled: true,
+        directory: folder.path().into(),
+        gain: 1.0,
+        ..TranscribeConfig::default()
+    })?;
     let length = u32::try_from(fs::metadata(&path)?.len())? - 44;
     assert_eq!(fs::read(&path)?[40..44], length.to_le_bytes());
     Ok(())

@@ -44,6 +44,11 @@ pub(crate) fn sox_audio(path: &Path) -> Vec<u8> {
     run("sox", &["-V1", text(path), "-t", "raw", "-"])
 }
 
+/// The audio that ffmpeg decodes, as 16 bit at 16 kHz; of any file.
+pub(crate) fn ffmpeg_samples(path: &Path) -> Vec<u8> {
+    run("ffmpeg", &["-v", "error", "-i", text(path), "-f", "s16le", "-ar", "16000", "-"])
+}
+
 /// What Python's `wave` says of a closed file: channels, bytes a sample, rate, samples.
 pub(crate) fn wave_parameters(path: &Path) -> String {
     let program = "import sys, wave; print(*wave.open(sys.argv[1]).getparams()[:4])";

@@ -3,17 +3,62 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use reeltime::file::{TranscribeConfig, TranscribeRecorder};
+use reeltime::file::{Container, TranscribeConfig, TranscribeRecorder};
 use reeltime_core::keys::safe_name;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::judges::assert_holds;
+use super::judges::{assert_holds, ffmpeg_samples};
 use super::{Outcome, bytes, samples};
 
 fn recorder(directory: &std::path::Path, gain: f32) -> TranscribeRecorder {
-    TranscribeRecorder::new(TranscribeConfig { enabled: true, directory: directory.into(), gain }).unwrap()
+    kept_as(directory, gain, Container::Wav)
+}
+
+fn kept_as(directory: &std::path::Path, gain: f32, format: Container) -> TranscribeRecorder {
+    let bitrate = 64_000;
+    let config = TranscribeConfig { enabled: true, directory: directory.into(), gain, format, bitrate };
+    TranscribeRecorder::new(config).unwrap()
+}
+
+#[test]
+fn another_format_takes_the_wavs_place_at_the_end() -> Outcome {
+    let audio = bytes(&samples(0..16_000));
+    for format in Container::ALL {
+        let folder = tempfile::tempdir()?;
+        let recorder = kept_as(folder.path(), 1.0, format);
+        let mut session = recorder.begin("s")?;
+        session.append(&audio);
+        let info = session.finalize()?.ok_or("it is recorded")?;
+        assert_eq!(session.finalize()?.as_ref(), Some(&info), "the second time it is the same");
+        let name = info.path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(info.format == format && name.ends_with(&format!(".{format}")), "{name}");
+        let decoded = ffmpeg_samples(&info.path);
+        let more = decoded.len().abs_diff(audio.len());
+        match format {
+            Container::Wav | Container::Flac => assert!(decoded == audio, "{format}"),
+            Container::Ogg | Container::Mp3 | Container::Webm => assert_eq!(more, 0, "{format}"),
+            // ffmpeg plays the last packet to its end.
+            Container::Mp4 => assert!(more < 2 * 1_024, "{more}"),
+        }
+        let names: Vec<_> = fs::read_dir(folder.path())?.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [name.as_str()], "the wav is gone, and nothing else is there");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_has_the_name_already_is_not_touched() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut session = kept_as(folder.path(), 1.0, Container::Flac).begin("s")?;
+    session.append(&[1, 0]);
+    let wav = fs::read_dir(folder.path())?.next().ok_or("it is there")??.path();
+    fs::write(wav.with_extension("flac"), b"somebody else's")?;
+    let info = session.finalize()?.ok_or("it is recorded")?;
+    assert!(info.path.to_str().unwrap().ends_with("-2.flac"), "{:?}", info.path);
+    assert_eq!(fs::read(wav.with_extension("flac"))?, b"somebody else's");
+    Ok(())
 }
 
 #[test]

@@ -1,0 +1,274 @@
+//! What is sent: a file that can be read again, or a pipe of which what is not acknowledged is held.
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reeltime_core::media::{Codec, Format};
+use tokio::time::timeout;
+
+use super::held::{self, Held};
+use super::{ffmpeg, wav};
+use crate::exit::Usage;
+
+/// The most bytes of one message: an eighth of what a server takes by default.
+const MESSAGE: usize = 64 << 10;
+/// How long a pipe may take to fill a message before what is there is sent.
+const FULL: Duration = Duration::from_millis(40);
+/// Of stdin, what tells a container from raw samples.
+const MAGIC: usize = 12;
+
+/// What begins otherwise than raw samples do, and what it is then.
+const CONTAINERS: [(&[u8], &str); 5] = [
+    (b"OggS", "Ogg"),
+    (b"fLaC", "FLAC"),
+    (b"ID3", "MP3"),
+    (b"\x1aE\xdf\xa3", "WebM"),
+    (b"RIFX", "big-endian WAV"),
+];
+
+/// Audio to send, by its place in samples per channel.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) format: Format,
+    /// Samples per channel, where it is known; of what ffmpeg decodes, about.
+    pub(super) total: Option<u64>,
+    /// Bytes of one sample of all channels.
+    block: usize,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Its audio begins at byte `start` and is `bytes` long at most.
+    File {
+        file: File,
+        start: u64,
+        bytes: u64,
+    },
+    Pipe(Arc<Held>),
+}
+
+/// Raw samples, as the flags describe them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw(pub(super) Format);
+
+impl Input {
+    /// Opens a file: raw where it is said to be, else WAV as it is, else through ffmpeg.
+    pub(super) fn file(path: &Path, raw: Option<Raw>) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(cannot)?;
+        let about = file.metadata().with_context(cannot)?;
+        if about.is_dir() {
+            bail!("{} is a folder: name the files in it", path.display());
+        }
+        if !about.is_file() {
+            return Self::pipe(file, raw).with_context(cannot);
+        }
+        let input = match (raw, wav::read(&mut file).with_context(cannot)?) {
+            (Some(Raw(format)), _) => Self::seekable(file, format, 0, about.len())?,
+            (None, Some(wav::Wav { format: Some(format), start, bytes })) => {
+                let there = about.len().saturating_sub(start);
+                Self::seekable(file, format, start, bytes.unwrap_or(there).min(there))?
+            }
+            (None, _) => ffmpeg::decode(path)?,
+        };
+        match input.total {
+            Some(0) => bail!("{} holds no audio", path.display()),
+            _ => Ok(input),
+        }
+    }
+
+    /// Opens stdin: raw samples, or a WAV.
+    pub(super) fn stdin(raw: Option<Raw>) -> anyhow::Result<Self> {
+        Self::pipe(std::io::stdin(), raw).context("stdin")
+    }
+
+    fn pipe(mut input: impl Read + Send + 'static, raw: Option<Raw>) -> anyhow::Result<Self> {
+        let ended = |read: std::io::Result<()>| read.map_err(|error| format!("reading broke off: {error}"));
+        if let Some(Raw(format)) = raw {
+            return Self::held(format, None, Held::fill(input, held::MOST, ended));
+        }
+        let mut head = Vec::with_capacity(MAGIC);
+        input.by_ref().take(MAGIC as u64).read_to_end(&mut head)?;
+        if let Some((_, name)) = CONTAINERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            bail!(
+                "this is {name}, not samples: decode it before, ffmpeg -i … -f s16le -ar 16000 -ac 1 - | reeltime send -"
+            );
+        }
+        let is_wav = head.starts_with(b"RIFF") || head.starts_with(b"RF64");
+        let mut input = Cursor::new(head).chain(input);
+        if !is_wav {
+            return Self::held(default_format()?, None, Held::fill(input, held::MOST, ended));
+        }
+        let Some(wav::Wav { format: Some(format), bytes, .. }) = wav::read(&mut input)? else {
+            bail!(
+                "a WAV through a pipe must hold 16-bit or G.711 samples; name it as a file, or decode it before"
+            );
+        };
+        let audio = input.take(bytes.unwrap_or(u64::MAX));
+        Self::held(format, bytes, Held::fill(audio, held::MOST, ended))
+    }
+
+    /// Audio that is read once; `bytes` is about how much there will be.
+    pub(super) fn held(format: Format, bytes: Option<u64>, held: Arc<Held>) -> anyhow::Result<Self> {
+        let block = block(format)?;
+        Ok(Self { format, total: bytes.map(|bytes| bytes / block as u64), block, source: Source::Pipe(held) })
+    }
+
+    fn seekable(file: File, format: Format, start: u64, bytes: u64) -> anyhow::Result<Self> {
+        let block = block(format)?;
+        let bytes = bytes - bytes % block as u64;
+        let total = Some(bytes / block as u64);
+        Ok(Self { format, total, block, source: Source::File { file, start, bytes } })
+    }
+
+    /// Samples per channel in the longest message.
+    pub(super) const fn most(&self) -> usize {
+        MESSAGE / self.block
+    }
+
+    /// Whether it comes as it is made: then silence between is time that passed.
+    pub(super) const fn is_pipe(&self) -> bool {
+        matches!(self.source, Source::Pipe(_))
+    }
+
+    /// How many samples per channel these bytes are.
+    pub(super) const fn samples(&self, bytes: usize) -> u64 {
+        (bytes / self.block) as u64
+    }
+
+    /// Whole samples from `at` on: at least `least`, unless it ends or stalls, and at most `most`. Empty at the end.
+    ///
+    /// # Errors
+    /// Where it cannot be read (any more).
+    pub(super) async fn read(&mut self, at: u64, least: usize, most: usize) -> anyhow::Result<Vec<u8>> {
+        let (place, block) = (at * self.block as u64, self.block);
+        let mut bytes = match &mut self.source {
+            Source::File { file, start, bytes } => {
+                let most = bytes.saturating_sub(place).min((most * block) as u64);
+                // From the page cache, mostly; a thread for it would cost more than it saves.
+                file.seek(SeekFrom::Start(*start + place))?;
+                let mut read = Vec::with_capacity(most as usize);
+                file.by_ref().take(most).read_to_end(&mut read)?;
+                read
+            }
+            Source::Pipe(held) => match timeout(FULL, held.read(place, least * block, most * block)).await {
+                Ok(read) => read?,
+                Err(_) => held.read(place, block, most * block).await?,
+            },
+        };
+        bytes.truncate(bytes.len() - bytes.len() % block);
+        Ok(bytes)
+    }
+
+    /// What tells it which samples are safe.
+    pub(super) fn release(&self) -> Release {
+        let held = match &self.source {
+            Source::File { .. } => None,
+            Source::Pipe(held) => Some(Arc::clone(held)),
+        };
+        Release { held, block: self.block as u64 }
+    }
+}
+
+/// Lets go of what is safe.
+#[derive(Clone, Debug)]
+pub(super) struct Release {
+    held: Option<Arc<Held>>,
+    block: u64,
+}
+
+impl Release {
+    /// Every sample before `at` is safe.
+    pub(super) fn before(&self, at: u64) {
+        if let Some(held) = &self.held {
+            held.release(at * self.block);
+        }
+    }
+}
+
+/// What raw samples are where nothing is said of them: as the server takes them by default.
+fn default_format() -> anyhow::Result<Format> {
+    Ok(Format::new(Codec::S16le, 16_000, 1)?)
+}
+
+fn block(format: Format) -> anyhow::Result<usize> {
+    let opus =
+        || Usage("Opus comes in packets, not in samples: send an Ogg file, which is decoded".to_owned());
+    Ok(format.block_align().ok_or_else(opus)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn raw(codec: Codec, channels: u8) -> Option<Raw> {
+        Some(Raw(Format::new(codec, 8_000, channels).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_from_any_place_in_whole_samples() {
+        let file = file(b"aabbccdde");
+        let mut input = Input::file(file.path(), raw(Codec::S16le, 1)).unwrap();
+        assert_eq!((input.total, input.is_pipe()), (Some(4), false));
+        assert_eq!(input.read(2, 1, 100).await.unwrap(), b"ccdd");
+        assert_eq!(input.read(0, 1, 2).await.unwrap(), b"aabb");
+        assert_eq!(input.read(4, 1, 1).await.unwrap(), b"");
+        assert_eq!(input.read(9, 1, 1).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_held_until_it_is_released() {
+        let mut input = Input::pipe(&b"aabbccdde"[..], raw(Codec::Mulaw, 2)).unwrap();
+        assert_eq!(input.read(0, 4, 100).await.unwrap(), b"aabbccdd");
+        input.release().before(2);
+        assert_eq!(input.read(2, 2, 2).await.unwrap(), b"ccdd");
+        assert!(input.read(1, 1, 1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_stalls_gives_what_it_has() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut input = Input::pipe(reader, raw(Codec::S16le, 1)).unwrap();
+        writer.write_all(b"aab").unwrap();
+        assert_eq!(input.read(0, 100, 100).await.unwrap(), b"aa");
+        writer.write_all(b"bcc").unwrap();
+        drop(writer);
+        assert_eq!(input.read(1, 100, 100).await.unwrap(), b"bbcc");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_without_description_is_a_wav_or_raw_and_never_a_container() {
+        use reeltime_core::media::wav::{Coding, Head};
+        let head = Head { coding: Coding::Mulaw, rate: 8_000, channels: 1, samples: Some(4) }.to_bytes();
+        let bytes = [head, b"abcdLIST".to_vec()].concat();
+        let mut wav = Input::pipe(Cursor::new(bytes), None).unwrap();
+        assert_eq!((wav.format, wav.total), (Format::new(Codec::Mulaw, 8_000, 1).unwrap(), Some(4)));
+        assert_eq!(wav.read(0, 100, 100).await.unwrap(), b"abcd");
+        let mut short = Input::pipe(&b"aabb"[..], None).unwrap();
+        assert_eq!(short.format, default_format().unwrap());
+        assert_eq!(short.read(0, 2, 2).await.unwrap(), b"aabb");
+        let refused = Input::pipe(&b"OggS\0\0\0\0\0\0\0\0\0"[..], None).unwrap_err();
+        assert!(refused.to_string().starts_with("this is Ogg, not samples"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_or_nothing_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Input::file(folder.path(), None).unwrap_err();
+        assert!(refused.to_string().contains("is a folder"), "{refused}");
+        let refused = Input::file(&folder.path().join("x.wav"), None).unwrap_err();
+        assert!(refused.to_string().contains("x.wav"), "{refused}");
+    }
+}
