@@ -255,7 +255,7 @@ impl Overview {
                     row.text = url("sqlite", &settings.recording.database);
                 }
                 // As it is heeded.
-                "transcribe_gain" => row.text = format!("{:?}", settings.transcribe.gain),
+                "transcribe_gain" => row.text = format!("{:?}", settings.transcribe.copy.gain),
                 _ => {}
             }
         }
