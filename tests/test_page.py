@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from harness.browser import PHONE, SHOTS, STEP, WIDE, Chromium, broken_order, heard_by, heard_tones, tone_file, violations
-from harness.clients import Ingest
-from harness.judges import data_of, tone
+from harness.clients import Ingest, transcribe
+from harness.judges import data_of, opus_packets, run, tone
 from harness.server import until
 from playwright.sync_api import expect, sync_playwright
 
@@ -260,6 +260,40 @@ INK = """[...document.querySelectorAll('.lane')].map((lane) => {
 def _both_drawn(page):
     inks = page.evaluate(INK)
     return inks if all(max(ink) > 0.1 for _, ink in inks) else None
+
+
+def test_an_opus_track_is_drawn_while_it_is_recorded(new_server, browse):
+    server = new_server().start()
+    packets = opus_packets(run("opusenc", "--quiet", "--raw", "--raw-rate", "16000", "--raw-chan", "1", "-", "-", stdin=tone(500, 2)))
+    client = Ingest(server, call="opus", participant="olga", codec="opus", rate=48_000)
+
+    def send():
+        for packet in packets:
+            client.socket.send(packet)
+
+    send()
+    page = browse(server, f"/#/r/{client.recording_id}")
+    drawn = until("ink", lambda: _both_drawn(page))
+    assert min(drawn[0][1]) > 0.1, "from its beginning to its end"
+    silence = opus_packets(run("opusenc", "--quiet", "--raw", "--raw-rate", "16000", "--raw-chan", "1", "-", "-", stdin=bytes(4 * 64_000)))
+    for packet in silence:
+        client.socket.send(packet)
+    grown = until("silence behind it", lambda: next((ink for _, ink in page.evaluate(INK) if ink[2] < 0.05 < ink[0]), None))
+    assert grown[1] < 0.05
+    client.stop()
+    server.completed(client.recording_id)
+
+
+def test_a_recording_that_is_kept_as_mp3_is_drawn_and_plays(new_server, browse):
+    server = new_server(BACKEND_RECORD_FORMAT="mp3").start()
+    transcribe(server, tone(500, 3, level=0.2))
+    (recording,) = until("the recording to be listed", server.recordings)
+    server.completed(recording["id"])
+    page = browse(server, f"/#/r/{recording['id']}")
+    until("ink", lambda: _both_drawn(page))
+    page.get_by_role("button", name="Play", exact=True).click()
+    slider = page.get_by_role("slider", name="Position")
+    expect(slider).to_have_attribute("aria-valuenow", "2")
 
 
 def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):

@@ -30,8 +30,8 @@ export class ElementTransport implements Transport {
   ) {
     this.voices = recording.tracks.map((track) => ({ track, element: this.element(track) }));
     this.end = Math.max(recording.duration_seconds, ...recording.tracks.map(endOf));
-    if (this.voices.length > STREAMS) void this.loadWhole(recording.id);
-    else for (const { track, element } of this.voices) element.src = soundUrl(recording.id, track);
+    if (this.voices.length > STREAMS) void this.loadWhole(recording);
+    else for (const { track, element } of this.voices) element.src = soundUrl(recording, track);
   }
 
   get time(): number {
@@ -89,7 +89,7 @@ export class ElementTransport implements Transport {
   }
 
   /** One file after the other, so that no connection is kept. */
-  private async loadWhole(recording: string): Promise<void> {
+  private async loadWhole(recording: Details): Promise<void> {
     for (const { track, element } of this.voices) {
       const file = await request(soundUrl(recording, track)).then((answer) => answer.blob()).catch(() => undefined);
       if (this.voices.length === 0) return;

@@ -33,6 +33,8 @@ export class OutlineReader {
   private perColumn = 0;
   private read = 0;
   private busy = false;
+  /** There was more to draw while the last was drawn. */
+  private waiting = false;
   private told = false;
 
   constructor(
@@ -40,19 +42,23 @@ export class OutlineReader {
     private track: Track,
     private readonly drawn: (outline: Outline) => void,
   ) {
-    this.wav = new RangedWav(soundUrl(recording.id, track));
+    this.wav = new RangedWav(soundUrl(recording, track));
   }
 
   /** There may be more: the recording has grown, or has ended. */
   async update(recording: Details, track: Track): Promise<void> {
     [this.recording, this.track] = [recording, track];
+    this.waiting = true;
     if (this.busy) return;
     this.busy = true;
-    try {
-      if (!this.told) await this.outline();
-    } catch (error) {
-      // No outline is no harm: the lane stays flat, and plays.
-      if (!(error instanceof Refused) && !this.abort.signal.aborted) console.warn(error);
+    while (this.waiting && !this.told) {
+      this.waiting = false;
+      try {
+        await this.outline();
+      } catch (error) {
+        // No outline is no harm: the lane stays flat, and plays.
+        if (!(error instanceof Refused) && !this.abort.signal.aborted) console.warn(error);
+      }
     }
     this.busy = false;
   }
@@ -63,7 +69,6 @@ export class OutlineReader {
 
   private async outline(): Promise<void> {
     const live = isLive(this.recording);
-    if (live && isLinear(this.track)) return this.fromSamples();
     if (await this.fromServer()) this.told = !live;
     else if (isLinear(this.track)) await this.fromSamples();
   }

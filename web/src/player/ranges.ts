@@ -102,7 +102,7 @@ export class RangeTransport implements Transport {
     const gain = this.context.createGain();
     gain.gain.value = !this.audible || this.audible.has(track.id) ? 1 : 0;
     gain.connect(this.context.destination);
-    return { track, wav: new RangedWav(soundUrl(this.recording.id, track)), gain };
+    return { track, wav: new RangedWav(soundUrl(this.recording, track)), gain };
   }
 
   private restart(at: number): void {

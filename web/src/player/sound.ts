@@ -1,17 +1,24 @@
 /** Where the sound of a track is, and how its linear samples are reached by byte range. */
-import { type Track, Refused, streamUrl } from "../api";
+import { type Details, type Track, Refused, isLive, streamUrl } from "../api";
 
 /** Whether the server gives this track as linear 16-bit WAV: only that can be cut at any byte. */
 export function isLinear(track: Track): boolean {
   return ["s16le", "mulaw", "alaw"].includes(track.codec);
 }
 
+/** Whether the sound is kept in a format of its own, out of which no other is made. */
+function isEncoded(recording: Details): boolean {
+  const [track, another] = recording.tracks;
+  return !isLive(recording) && track !== undefined && !another && isLinear(track) && recording.mime_type !== "audio/wav";
+}
+
 /** A file that browsers play. */
-export function soundUrl(recording: string, track: Track): string {
+export function soundUrl(recording: Details, track: Track): string {
   const query: Record<string, string> = { track: track.id };
+  if (isEncoded(recording)) return streamUrl(recording.id, query);
   if (isLinear(track)) query.format = "wav";
   if (track.codec === "mulaw" || track.codec === "alaw") query.decode = "1";
-  return streamUrl(recording, query);
+  return streamUrl(recording.id, query);
 }
 
 /** Seconds of a track. */

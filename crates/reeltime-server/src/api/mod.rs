@@ -2,6 +2,7 @@
 
 mod audio;
 pub(crate) mod docs;
+mod events;
 mod extract;
 pub(crate) mod health;
 mod media;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(audio::stream))
         .routes(routes!(audio::url))
         .routes(routes!(peaks::peaks))
+        .routes(routes!(events::events))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

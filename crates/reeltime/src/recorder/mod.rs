@@ -29,6 +29,7 @@ pub(crate) mod bell;
 mod cache;
 mod clock;
 mod encoded;
+mod events;
 mod ingest;
 mod live;
 mod media;
@@ -45,6 +46,7 @@ mod sweep;
 mod tags;
 mod view;
 
+pub use events::{RecordingEvent, WatchError};
 pub use ingest::{Asked, Ingest, Taken};
 pub use live::Control;
 pub use media::Media;
@@ -131,6 +133,8 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    /// Room for those who watch recordings.
+    watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
     pub(crate) received: AtomicU64,
     /// Bytes of objects published since the start.
@@ -205,6 +209,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget),
             outlines: outlines::Outlines::new(),
+            watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
             draining: AtomicBool::new(false),
