@@ -194,6 +194,8 @@ impl Recorder {
         let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
         let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
+        // New sessions are refused where less than the reserve is free.
+        let spare = config.spool.reserve.saturating_mul(2);
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -203,7 +205,7 @@ impl Recorder {
             publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
-            cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget),
+            cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
