@@ -46,6 +46,7 @@ class Caller:
     async def resume(self, socket) -> int:
         """The first message: where to go on. Nothing acknowledged may lie behind it."""
         session = json.loads(await socket.recv())
+        assert session["type"] == "session", session
         at = session["resume_at"]
         assert at >= self.acked, f"{self.acked - at} acknowledged samples were lost"
         assert at <= self.sent, f"{at - self.sent} samples were counted twice"

@@ -204,7 +204,8 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_time(new_server
 
 
 def test_a_disk_that_fills_while_a_file_is_made_costs_nothing_but_the_keeping(new_server, tiny_disk):
-    server = new_server().start()
+    # With a reserve it would not even try.
+    server = new_server("--reserve", "0").start()
     without_cache(server).symlink_to(tiny_disk)
     recording = long_call(server, "small cache", 1)
     assert renditions(server, recording) == [], "left out, since it keeps no recording from being published"

@@ -19,6 +19,8 @@ use crate::render::Made;
 pub(crate) struct Cache {
     folder: PathBuf,
     budget: u64,
+    /// Bytes that stay free on its disk: recordings come first.
+    spare: u64,
     next: AtomicU64,
 }
 
@@ -45,12 +47,12 @@ impl CacheKey {
 
 impl Cache {
     /// Uses `folder`, which is made when it is needed; what an earlier process left half made is removed.
-    pub(crate) fn open(folder: PathBuf, budget: u64) -> Self {
+    pub(crate) fn open(folder: PathBuf, budget: u64, spare: u64) -> Self {
         let half_made = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
         for path in half_made.filter(|path| path.extension().is_some_and(|end| end == "part")) {
             let _ = fs::remove_file(path);
         }
-        Self { folder, budget, next: AtomicU64::new(0) }
+        Self { folder, budget, spare, next: AtomicU64::new(0) }
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {
@@ -76,6 +78,7 @@ impl Cache {
         if self.budget == 0 {
             return None;
         }
+        self.yield_space();
         match begun() {
             Ok(file) => Some(Keeping {
                 file: Some(file),
@@ -83,6 +86,7 @@ impl Cache {
                 path,
                 folder: self.folder.clone(),
                 budget: self.budget,
+                spare: self.spare,
                 size: 0,
             }),
             Err(error) => {
@@ -108,6 +112,14 @@ impl Cache {
         }
     }
 
+    /// Removes files while the disk has less than is to stay free.
+    pub(crate) fn yield_space(&self) {
+        if is_short(&self.folder, self.spare) {
+            debug!("the disk is getting full: files that can be made again are removed");
+            remove_oldest(&self.folder, None, |_| is_short(&self.folder, self.spare));
+        }
+    }
+
     /// A name for a file that is not whole yet.
     pub(crate) fn part(&self) -> PathBuf {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
@@ -127,6 +139,7 @@ pub(crate) struct Keeping {
     path: PathBuf,
     folder: PathBuf,
     budget: u64,
+    spare: u64,
     size: u64,
 }
 
@@ -134,9 +147,12 @@ impl Made for Keeping {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.size += bytes.len() as u64;
         let written = self.file.as_mut().map(|file| file.write_all(bytes));
-        if matches!(written, Some(Err(_))) || self.size > self.budget {
+        let failed = matches!(written, Some(Err(_))) || self.size > self.budget;
+        if self.file.is_some() && (failed || is_short(&self.folder, self.spare)) {
             debug!(file = %self.path.display(), "there is no room to keep a file that is made on demand");
             self.file = None;
+            // It may be read for long yet.
+            let _ = fs::remove_file(&self.part);
         }
         // Whoever reads it gets it all the same.
         Ok(())
@@ -159,8 +175,19 @@ impl Drop for Keeping {
     }
 }
 
+/// Whether the disk has less than `spare` bytes left.
+fn is_short(folder: &Path, spare: u64) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < spare)
+}
+
 /// Removes the files that were asked for longest ago, until the rest fits; `newest` stays.
 fn make_room(folder: &Path, budget: u64, newest: &Path) {
+    remove_oldest(folder, Some(newest), |left| left > budget);
+}
+
+/// Removes the files that were asked for longest ago, as long as `more` of so many bytes that are left are to go; `newest`
+/// stays.
+fn remove_oldest(folder: &Path, newest: Option<&Path>, more: impl Fn(u64) -> bool) {
     let folders = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = folders.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
     let known = |entry: fs::DirEntry| {
@@ -171,10 +198,10 @@ fn make_room(folder: &Path, budget: u64, newest: &Path) {
     files.sort();
     let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
     for (_, size, path) in files {
-        if total <= budget {
+        if !more(total) {
             return;
         }
-        if path != newest && fs::remove_file(&path).is_ok() {
+        if newest != Some(&*path) && fs::remove_file(&path).is_ok() {
             total -= size;
         }
     }
@@ -202,7 +229,7 @@ mod tests {
     #[test]
     fn what_was_made_is_found_with_its_final_head() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path().join("cache"), 1_000);
+        let cache = Cache::open(folder.path().join("cache"), 1_000, 0);
         let mut making = cache.begin(&key(1, "mp3 mono")).unwrap();
         making.bytes(b"????, then sound").unwrap();
         assert_eq!(read(&cache, &key(1, "mp3 mono")), None, "not before it is whole");
@@ -214,23 +241,37 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_gets_full_is_left_to_recordings() {
+        let folder = tempfile::tempdir().unwrap();
+        let plenty = Cache::open(folder.path().to_owned(), 1_000, 0);
+        keep(&plenty, &key(1, "a"), b"kept");
+        plenty.yield_space();
+        assert!(read(&plenty, &key(1, "a")).is_some());
+        let short = Cache::open(folder.path().to_owned(), 1_000, u64::MAX);
+        let mut making = short.begin(&key(2, "a")).unwrap();
+        assert_eq!(read(&short, &key(1, "a")), None, "it can be made again");
+        making.bytes(b"not kept").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().filter(is_part).count(), 0);
+        making.complete(None).unwrap();
+        assert_eq!(read(&short, &key(2, "a")), None);
+    }
+
+    fn is_part(entry: &io::Result<fs::DirEntry>) -> bool {
+        entry.as_ref().unwrap().path().is_file()
+    }
+
+    #[test]
     fn what_was_broken_off_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path().to_owned(), 1_000);
+        let cache = Cache::open(folder.path().to_owned(), 1_000, 0);
         cache.begin(&key(1, "a")).unwrap().bytes(b"half").unwrap();
-        assert_eq!(
-            fs::read_dir(folder.path())
-                .unwrap()
-                .filter(|entry| entry.as_ref().unwrap().path().is_file())
-                .count(),
-            0
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().filter(is_part).count(), 0);
     }
 
     #[test]
     fn a_file_made_elsewhere_is_taken_in_where_it_fits() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path().to_owned(), 4);
+        let cache = Cache::open(folder.path().to_owned(), 4, 0);
         for (what, bytes, kept) in [("fits", "four", true), ("does not", "larger", false)] {
             let part = cache.part();
             fs::write(&part, bytes).unwrap();
@@ -242,7 +283,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_longest_ago_goes_first() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path().to_owned(), 250);
+        let cache = Cache::open(folder.path().to_owned(), 250, 0);
         for (number, seconds) in [(1, 10), (2, 20), (3, 30)] {
             keep(&cache, &key(number, "a"), &[0; 100]);
             if let Some((file, _)) = cache.find(&key(number, "a")) {

@@ -198,6 +198,8 @@ impl Recorder {
         let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
         let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
+        // New sessions are refused where less than the reserve is free.
+        let spare = config.spool.reserve.saturating_mul(2);
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -207,7 +209,7 @@ impl Recorder {
             publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
-            cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget),
+            cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),

@@ -13,6 +13,8 @@ use super::{Inner, Recorder};
 const BEAT: Duration = Duration::from_millis(250);
 /// Each 20 s.
 const PING_BEATS: u64 = 80;
+/// Each second.
+const SPACE_BEATS: u64 = 4;
 
 pub(super) async fn run(recorder: Weak<Inner>) {
     let mut beat = tokio::time::interval(BEAT);
@@ -25,6 +27,9 @@ pub(super) async fn run(recorder: Weak<Inner>) {
         recorder.inner().outlines.sweep(recorder.inner().clock.now());
         recorder.sweep_sessions(tick.is_multiple_of(PING_BEATS));
         recorder.end_recordings();
+        if tick.is_multiple_of(SPACE_BEATS) {
+            tokio::task::spawn_blocking(move || recorder.inner().cache.yield_space());
+        }
     }
 }
 
