@@ -105,7 +105,8 @@ async def speak_until(server, callers: list[Caller], chance: random.Random, end)
         caller.resumed.clear()
     speaking = [asyncio.create_task(caller.speak(server.url("/v1/ingest/pcm", "ws"))) for caller in callers]
     await asyncio.gather(*(caller.resumed.wait() for caller in callers))
-    await asyncio.sleep(chance.uniform(0.2, LONGEST_ROUND - 0.5))
+    # A session of which nothing was written yet is unknown after a kill: its client begins anew, with all it has.
+    await asyncio.sleep(chance.uniform(0.6, LONGEST_ROUND - 0.5))
     await end()
     for outcome in await asyncio.gather(*speaking, return_exceptions=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionClosed):
