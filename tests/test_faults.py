@@ -3,11 +3,14 @@
 import contextlib
 import os
 import random
+import socket
 import subprocess
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 from harness.clients import Ingest
 from harness.judges import data_of, wave_file
 from harness.oracle import compare, indexed_pcm
@@ -319,3 +322,23 @@ def test_links_that_break_at_random_lose_nothing(server):
     server.completed(recording_id)
     verdict = compare(wav_data(server, recording_id), pcm)
     assert verdict.intact, verdict
+
+
+def test_a_server_without_descriptors_goes_on_with_its_calls_and_takes_new_ones_later(new_server):
+    server = new_server(prefix=("prlimit", "--nofile=90:90")).start()
+    pcm = indexed_pcm("few descriptors", 32_000)
+    client = Ingest(server, ack="disk", call="live")
+    host, port = urlsplit(server.url("/")).netloc.split(":")
+    held = [socket.create_connection((host, int(port)), timeout=5) for _ in range(150)]
+    for at in range(0, len(pcm), 6_400):
+        client.send(pcm[at : at + 6_400])
+    client.until_acked(32_000)
+    assert "raise the limit of open files" in server.log() and "cannot create a log file" not in server.log()
+    with pytest.raises(requests.RequestException):
+        server.get("/healthz").raise_for_status()
+    for connection in held:
+        connection.close()
+    until("it takes connections again", lambda: server.get("/readyz").status_code == 200)
+    assert client.stop() == 32_000
+    server.completed(client.recording_id)
+    assert wav_data(server, client.recording_id) == pcm

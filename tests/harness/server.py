@@ -122,7 +122,8 @@ class Server:
         if not self.prefix:
             return self.process.pid
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0])
+        # None where that command has become the server.
+        return int(children[0]) if children else self.process.pid
 
     def kill(self) -> None:
         """As a power switch does: no chance to tidy up."""

@@ -47,7 +47,7 @@ pub(crate) async fn accept<H: Handler>(
 ) {
     let door = Door {
         http: http(limits),
-        places: Arc::new(Semaphore::new(limits.max_connections)),
+        places: Arc::new(Semaphore::new(places(limits.max_connections))),
         handshakes: Arc::new(Handshakes::new(limits.max_handshakes)),
         stop: stop.clone(),
     };
@@ -215,6 +215,26 @@ impl Drop for Handshake {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Descriptors that one connection may need: its socket, and the two files of its track.
+const EACH: u64 = 3;
+/// Descriptors for everything else: the database, the store, files being made.
+const OTHERS: u64 = 64;
+
+/// How many connections there may be: as many as are allowed, and as there are descriptors for. A call that was taken
+/// must not find that its log cannot be opened.
+fn places(allowed: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = usize::try_from(limit.saturating_sub(OTHERS) / EACH).unwrap_or(usize::MAX).max(1);
+    if possible < allowed {
+        tracing::warn!(
+            connections = possible,
+            open_files = limit,
+            "fewer connections than max_connections: raise the limit of open files (ulimit -n) for more"
+        );
+    }
+    possible.min(allowed)
 }
 
 #[cfg(test)]
