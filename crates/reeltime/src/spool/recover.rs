@@ -20,7 +20,9 @@ use super::parse_file_name;
 use super::reader::{Chain, ChainError, End, Item, Link, Windows, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
-const TAIL: u64 = 96 << 10;
+const TAIL: u64 = 2 << 20;
+/// The same of a log whose payload lies beside: it speaks of twenty times as much audio, all of which is read.
+const TAIL_BESIDE: u64 = 96 << 10;
 
 /// A track found in the spool.
 #[derive(Debug)]
@@ -184,12 +186,13 @@ impl RecoveredTrack {
     fn scan_tail(&mut self, size: u64) -> io::Result<()> {
         let last = self.chain.last();
         let mut scanner = last.scanner.clone();
-        if size.saturating_sub(scanner.offset()) > TAIL {
-            scanner.skip_to(size - TAIL);
+        let tail = if last.sound.is_some() { TAIL_BESIDE } else { TAIL };
+        if size.saturating_sub(scanner.offset()) > tail {
+            scanner.skip_to(size - tail);
         }
         let first = last.scanner.offset();
         self.scan(&mut scanner)?;
-        if scanner.valid_until() == first && size > TAIL {
+        if scanner.valid_until() == first && size > tail {
             // Nothing valid in the tail: then the end lies before it.
             self.torn = 0;
             scanner = self.chain.last().scanner.clone();

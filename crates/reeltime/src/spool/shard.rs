@@ -28,6 +28,9 @@ use super::sync::{SyncJob, SyncPool};
 use super::track::{Due, TrackLog, salt};
 use super::{Shared, file_name, sound_name};
 
+/// How much longer a disk is given after each sync that failed in a row: 6.4 s at most.
+const FAILED_WAIT: Duration = Duration::from_millis(100);
+const MOST_FAILED: u32 = 64;
 /// Sweeps in each `flush_interval`.
 const SWEEPS: u32 = 4;
 /// Files removed one after the other; fewer than `reader::numbers_of` bridges.
@@ -232,9 +235,11 @@ impl Shard {
         }
     }
 
-    /// Syncs the awaited logs whose last block has just been written.
+    /// Syncs the logs whose last block has just been written and that cannot wait: somebody does, or the last sync
+    /// failed.
     fn sync_awaited(&mut self) {
-        let awaited = self.entries.values_mut().filter(|entry| !entry.waiting.is_empty());
+        let urgent = |entry: &&mut Entry| !entry.waiting.is_empty() || entry.failed_syncs > 0;
+        let awaited = self.entries.values_mut().filter(urgent);
         let jobs: Vec<_> = awaited.filter_map(Entry::sync_job).collect();
         self.pool.submit_batches(jobs, &self.handle);
     }
@@ -317,9 +322,9 @@ impl Entry {
     /// The first failure is answered at once. Where the next file fails too, each attempt writes again all that is
     /// not safe: the disk is given time.
     fn after_failed_sync(&mut self, now: Instant) {
-        self.failed_syncs = (self.failed_syncs + 1).min(4);
+        self.failed_syncs = (self.failed_syncs + 1).min(MOST_FAILED);
         if self.failed_syncs > 1 {
-            self.retry_at = Some(now + Duration::from_millis(100 << self.failed_syncs));
+            self.retry_at = Some(now + FAILED_WAIT * self.failed_syncs);
         }
     }
 
