@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod chance;
 pub mod disk;
+pub mod remote;
 pub mod store;
 pub mod voice;
 

@@ -9,8 +9,10 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 
 pub mod folder;
@@ -29,6 +31,69 @@ pub struct ObjectMeta {
     pub key: ObjectKey,
     /// Its length in bytes.
     pub size: u64,
+}
+
+/// What a store calls an upload in parts that was begun and is neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId(pub String);
+
+/// What a store calls a part that it has taken (S3: the `ETag`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartTag(pub String);
+
+/// Bytes of every part but the last: AWS wants at least this many, R2 wants all equal.
+pub const PART: usize = 5 << 20;
+/// Parts that an upload has at most.
+pub const MOST_PARTS: u32 = 10_000;
+
+/// Uploads in parts, which may take as long as a call and be gone on with by another process. Parts may be sent in any
+/// order, side by side, and again: the last one sent under a number counts. Nothing is visible before [`Self::complete`].
+#[async_trait]
+pub trait PartStore: Send + Sync {
+    /// Begins an upload to `key`.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked, or refuses.
+    async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError>;
+
+    /// Sends part `number`, counted from 1.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such upload any more.
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, StoreError>;
+
+    /// Makes the object of parts 1 to `parts.len()`, each by its tag. Where the answer to an earlier call of this was
+    /// lost, the object is there: [`Store::head`] tells.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such upload any more.
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[PartTag],
+    ) -> Result<ObjectMeta, StoreError>;
+
+    /// Gives up an upload, and what it takes in the store. One that is not there is a success.
+    ///
+    /// # Errors
+    /// Where it may still be there.
+    async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError>;
+}
+
+/// What a signed address allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// To read the object.
+    Get,
+    /// To write it.
+    Put,
 }
 
 /// A store of objects. Object safe; share it as `Arc<dyn Store>`.
@@ -76,6 +141,32 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where the store could not be read to the end.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// Whether it lies elsewhere: losing this machine does not lose it, and it may be away while this machine is not.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Uploads in parts, where the store that has `key` takes them. With it comes the key in that store.
+    fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
+        let _ = key;
+        None
+    }
+
+    /// An address with which whoever has it may read or write the object until `valid` has passed; `None` where the
+    /// store cannot sign one.
+    ///
+    /// # Errors
+    /// Where it should have been able to.
+    async fn sign(
+        &self,
+        what: Signed,
+        key: &ObjectKey,
+        valid: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let _ = (what, key, valid);
+        Ok(None)
+    }
 }
 
 /// What can go wrong in a store.
@@ -125,4 +216,27 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The store could not be reached, or could not answer now: the same may work later.
+    #[error("the store cannot be asked about {what} now: {why}")]
+    Unavailable {
+        /// What was asked for: a key, or the beginning of keys.
+        what: String,
+        /// What happened, in words.
+        why: String,
+    },
+    /// The store said no, and will until somebody changes something.
+    #[error("the store refuses {what}: {why}")]
+    Refused {
+        /// What was asked for: a key, or the beginning of keys.
+        what: String,
+        /// What is wrong and what to do, in words.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same may work later without anybody doing anything: an outage, a full disk, a slow answer.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. } | Self::Io { .. } | Self::Body { .. })
+    }
 }

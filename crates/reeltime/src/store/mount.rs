@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reeltime_core::keys::ObjectKey;
 
-use super::{ByteStream, ObjectMeta, Store, StoreError};
+use super::{ByteStream, ObjectMeta, PartStore, Signed, Store, StoreError};
 
 /// A store whose keys below `prefix/` lie, without that prefix, in another store.
 #[derive(Debug)]
@@ -75,5 +76,24 @@ impl Store for MountedStore {
             objects.sort_by(|a, b| a.key.cmp(&b.key));
         }
         Ok(objects)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.main.is_remote()
+    }
+
+    fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
+        let (store, inner) = self.at(key);
+        store.parts(&inner)
+    }
+
+    async fn sign(
+        &self,
+        what: Signed,
+        key: &ObjectKey,
+        valid: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let (store, inner) = self.at(key);
+        store.sign(what, &inner, valid).await
     }
 }
