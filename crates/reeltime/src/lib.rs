@@ -11,6 +11,7 @@
 //! | [`catalogue`] | which recordings there are |
 
 pub mod catalogue;
+mod crash;
 mod encode;
 pub mod error;
 pub mod file;

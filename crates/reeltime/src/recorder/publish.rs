@@ -24,6 +24,7 @@ use crate::catalogue::{
     CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Published,
     RecordingState, Removed, StoredObject, stage_unique,
 };
+use crate::crash;
 use crate::error::Error;
 use crate::render::{Job, render, survey_chain};
 use crate::spool::{Chain, Disk, TrackLog};
@@ -94,10 +95,12 @@ impl Recorder {
             return self.discard(recording).await;
         }
         let publication = self.store_tracks(recording, &tracks).await?;
+        crash::point("uploaded");
         let proof = match self.inner().catalogue.publish(&publication).await {
             Err(CatalogueError::Deleted { .. }) => return self.discard(recording).await,
             proof => proof?,
         };
+        crash::point("published");
         let bytes = publication.objects.iter().map(|object| object.size).sum::<u64>();
         self.inner().published.fetch_add(bytes, Ordering::Relaxed);
         let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
@@ -277,6 +280,7 @@ impl Recorder {
         loop {
             let ours = !recording.is_fresh() && self.is_staged(&object).await?;
             object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
+            crash::point("staged");
             let stored = match finished {
                 Some(file) => self.inner().store.adopt(&object.key, file).await.transpose(),
                 None => None,
