@@ -15,6 +15,7 @@ mod pcm;
 mod process;
 mod receive;
 mod recovery;
+mod remote;
 mod render;
 mod scratch;
 pub(crate) mod sink;
@@ -25,7 +26,7 @@ mod sync;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,6 +46,10 @@ pub(crate) struct Bench {
     /// Only this figure, and what is measured with it; can be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<Group>,
+    /// A store that lies elsewhere, to be measured too (as --store-url of serve), with its keys in the environment. What is
+    /// written there stays there
+    #[arg(long, value_name = "URL", env = "REELTIME_BENCH_STORE_URL")]
+    store_url: Option<String>,
     /// Where to put what is written meanwhile, up to 26 GB (--quick: 2 GB); by default the system's folder for
     /// temporary files
     #[arg(long, value_name = "DIR")]
@@ -71,6 +76,9 @@ enum Group {
     /// Mixes and formats against ffmpeg, and how soon they are heard
     #[value(alias = "mix_to_wav")]
     Formats,
+    /// A store elsewhere: CPU, PUTs, hang-ups (needs --store-url)
+    #[value(alias = "hang_up_worst")]
+    StoreCpuRatio,
 }
 
 /// How much to measure, and where.
@@ -78,6 +86,7 @@ enum Group {
 struct Plan {
     quick: bool,
     scratch: Scratch,
+    store: Option<String>,
 }
 
 impl Plan {
@@ -95,6 +104,10 @@ impl Plan {
             Group::RecoveryTime => recovery::measure(self).await,
             Group::RenderRatio => render::measure(self).await,
             Group::Formats => formats::measure(self).await,
+            Group::StoreCpuRatio => {
+                let store = self.store.as_deref().context("name a store with --store-url")?;
+                remote::measure(self, store).await
+            }
         }
     }
 }
@@ -124,7 +137,8 @@ pub(crate) fn run(command: Bench) -> anyhow::Result<()> {
 /// All figures asked for; true where some could not be had.
 async fn measure(command: &Bench) -> anyhow::Result<(Document, bool)> {
     let folder = command.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let plan = Plan { quick: command.quick, scratch: Scratch::create(&folder)? };
+    let store = command.store_url.clone();
+    let plan = Plan { quick: command.quick, scratch: Scratch::create(&folder)?, store };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // What is dropped here takes its processes and files with it.
     tokio::select! {
@@ -137,7 +151,11 @@ async fn measure(command: &Bench) -> anyhow::Result<(Document, bool)> {
 async fn measure_all(plan: &Plan, only: &[Group]) -> (Document, bool) {
     let mut document = Document::new(machine::describe(), plan.quick);
     let mut failed = false;
-    for group in Group::value_variants().iter().filter(|group| only.is_empty() || only.contains(group)) {
+    let asked = |group: &&Group| match only {
+        [] => **group != Group::StoreCpuRatio || plan.store.is_some(),
+        only => only.contains(group),
+    };
+    for group in Group::value_variants().iter().filter(asked) {
         match plan.measure(*group).await {
             Ok(figures) => document.figures.extend(figures),
             Err(error) => {

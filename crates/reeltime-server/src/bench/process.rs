@@ -34,8 +34,22 @@ pub(super) struct Server {
 impl Server {
     /// Starts it and waits until it listens. Its log goes to a file in `folder`.
     pub(super) async fn start(arguments: &[impl AsRef<OsStr>], folder: &Path) -> anyhow::Result<Self> {
-        let log = folder.join("stderr.log");
+        Self::started(command(arguments, folder)?, folder).await
+    }
+
+    /// [`Self::start`], with the keys of a store elsewhere.
+    pub(super) async fn start_with_store(
+        arguments: &[impl AsRef<OsStr>],
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let mut command = command(arguments, folder)?;
+        let keys = |name: &str| name.starts_with("AWS_") || name == "BLOB_READ_WRITE_TOKEN";
+        command.envs(std::env::vars().filter(|(name, _)| keys(name)));
+        Self::started(command, folder).await
+    }
+
+    async fn started(mut command: Command, folder: &Path) -> anyhow::Result<Self> {
+        let log = folder.join("stderr.log");
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log)?);
         let mut child = command.spawn()?;
         let process = child.id().context("the server ended at once")?;
