@@ -1,5 +1,6 @@
 """A real S3 server, versitygw on a folder: started, killed, stopped for a while and started again. Read by boto3."""
 
+import json
 import os
 import shutil
 import signal
@@ -31,7 +32,7 @@ class S3:
         self.bucket = bucket
         self.port = free_port()
         self.process: subprocess.Popen | None = None
-        for folder in ("objects", "metadata"):
+        for folder in ("objects", "metadata", "users"):
             (home / folder).mkdir(parents=True, exist_ok=True)
 
     endpoint = property(lambda self: f"http://127.0.0.1:{self.port}")
@@ -43,6 +44,7 @@ class S3:
         with (self.home / "versitygw.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [gateway, "--port", f"127.0.0.1:{self.port}", "--health", "/health", "--quiet"]
+                + ["--iam-dir", str(self.home / "users")]
                 + ["posix", "--sidecar", str(self.home / "metadata"), str(self.home / "objects")],
                 env=os.environ | {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET},
                 stdin=subprocess.DEVNULL,
@@ -92,6 +94,24 @@ class S3:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": REGION,
         } | others
+
+    def user(self, key: str, secret: str, *allowed: str) -> dict[str, str]:
+        """A user who may do only this with the bucket and what is in it; what a server needs to be that user."""
+        admin = ["versitygw", "admin", "--access", KEY, "--secret", SECRET, "--endpoint-url", self.endpoint]
+        subprocess.run([*admin, "create-user", "--access", key, "--secret", secret, "--role", "user"], check=True)
+        bucket = f"arn:aws:s3:::{self.bucket}"
+        statements = [
+            {
+                "Effect": "Allow",
+                "Principal": [key],
+                "Action": action,
+                "Resource": bucket if action == "s3:ListBucket" else f"{bucket}/*",
+            }
+            for action in allowed
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        self.client().put_bucket_policy(Bucket=self.bucket, Policy=policy)
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
     def client(self):
         """Another people's client, as root."""
