@@ -5,6 +5,7 @@ pub mod chance;
 pub mod disk;
 pub mod remote;
 pub mod store;
+pub mod vercel;
 pub mod voice;
 
 /// Makes one `#[tokio::test]` of each named behaviour in a suite of this crate.

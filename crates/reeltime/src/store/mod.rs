@@ -18,11 +18,13 @@ use reeltime_core::keys::ObjectKey;
 pub mod folder;
 mod mount;
 mod stream;
+pub mod vercel;
 
 pub use folder::FolderStore;
 pub(crate) use folder::read_file;
 pub use mount::MountedStore;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
+pub use vercel::VercelStore;
 
 /// What a store knows of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,254 @@
+//! Vercel Blob as a store, over its HTTP API as npm's `@vercel/blob` 2.8 speaks it.
+//!
+//! What fits into one part goes out in one request; what is longer as an upload in parts, one part in memory at a
+//! time. A read first asks the API for the object's address, and reads from there: so what was deleted is not found
+//! at once, though the network in front of the store may go on serving it for a minute.
+//!
+//! The API has no way to abort an upload in parts: [`PartStore::abort`] is a success, and the service drops what was
+//! never completed when it sees fit.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reeltime_core::keys::ObjectKey;
+
+use self::api::{Api, Found, Listed, Upload};
+use self::failure::{Failure, refused};
+use super::{ByteStream, MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, Store, StoreError, UploadId};
+
+mod api;
+mod cut;
+mod failure;
+mod read;
+
+/// A path of more characters is refused (`MAXIMUM_PATHNAME_LENGTH` of `@vercel/blob`).
+const MAX_PATHNAME: usize = 950;
+/// How often a part of a body that is not kept is sent before the whole object fails.
+const PART_TRIES: u32 = 4;
+/// Before a part is sent again: doubled each time, and up to half as much again by chance.
+const PART_WAIT: Duration = Duration::from_millis(500);
+
+/// Who may read the objects of a store: chosen when the store is made, and told again with each write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever has the token.
+    #[default]
+    Private,
+    /// Whoever has an object's address.
+    Public,
+}
+
+impl Access {
+    /// As the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// A Vercel Blob store, or what lies below a prefix in one. See the [module](self).
+pub struct VercelStore {
+    api: Api,
+    prefix: String,
+}
+
+impl fmt::Debug for VercelStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VercelStore").field("api", &self.api).field("prefix", &self.prefix).finish()
+    }
+}
+
+impl VercelStore {
+    /// The store that `token` (`vercel_blob_rw_…`, as in `BLOB_READ_WRITE_TOKEN`) belongs to, keys below `prefix` of it
+    /// (empty: all). `api_url` takes the place of `https://vercel.com/api/blob`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where the token, the prefix or the address cannot be one.
+    pub fn new(token: &str, access: Access, prefix: &str, api_url: Option<&str>) -> Result<Self, StoreError> {
+        let prefix = prefix.trim_matches('/');
+        if prefix.is_empty() {
+            return Ok(Self { api: Api::new(token, access, api_url)?, prefix: String::new() });
+        }
+        let why = |error| refused("the store's prefix", format!("{error}"));
+        ObjectKey::new(prefix).map_err(why)?;
+        Ok(Self { api: Api::new(token, access, api_url)?, prefix: format!("{prefix}/") })
+    }
+
+    /// Where `key` lies in the store.
+    fn pathname(&self, key: &ObjectKey) -> Result<String, StoreError> {
+        let pathname = format!("{}{key}", self.prefix);
+        if pathname.chars().count() > MAX_PATHNAME {
+            let why =
+                format!("with its prefix it is longer than the {MAX_PATHNAME} characters that it may have");
+            return Err(refused(key.as_str(), why));
+        }
+        Ok(pathname)
+    }
+
+    /// The object of a path in the store; `None` where it is none of ours.
+    fn meta(&self, listed: &Listed) -> Option<ObjectMeta> {
+        let key = listed.pathname.strip_prefix(&self.prefix)?;
+        Some(ObjectMeta { key: ObjectKey::new(key).ok()?, size: listed.size })
+    }
+
+    async fn found(&self, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
+        match self.api.head(&self.pathname(key)?).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Failure::Missing) => Ok(None),
+            Err(failure) => Err(failure.of(key)),
+        }
+    }
+
+    /// What is longer than a part, in parts.
+    async fn put_parts(
+        &self,
+        key: &ObjectKey,
+        first: Bytes,
+        mut rest: cut::Parts,
+    ) -> Result<ObjectMeta, StoreError> {
+        let upload = self.begin(key).await?;
+        let mut tags = Vec::new();
+        let (mut part, mut size) = (Some(first), 0);
+        while let Some(body) = part {
+            size += body.len() as u64;
+            tags.push(self.put_part_patiently(key, &upload, tags.len() as u32 + 1, body).await?);
+            part = rest.next().await.map_err(|source| StoreError::Body { key: key.clone(), source })?;
+        }
+        self.finish(key, &upload, &tags).await?;
+        Ok(ObjectMeta { key: key.clone(), size })
+    }
+
+    async fn finish(&self, key: &ObjectKey, upload: &UploadId, parts: &[PartTag]) -> Result<(), StoreError> {
+        let upload = Upload::from_text(&upload.0).ok_or_else(|| Failure::Missing.of(key))?;
+        let pathname = self.pathname(key)?;
+        self.api.complete(&pathname, &upload, parts).await.map_err(|failure| failure.of(key))
+    }
+
+    /// A body comes only once: a part that met a passing error is worth more than one try.
+    async fn put_part_patiently(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, StoreError> {
+        let mut tried = 1;
+        loop {
+            match self.put_part(key, upload, number, body.clone()).await {
+                Err(error) if error.is_passing() && tried < PART_TRIES => {}
+                done => return done,
+            }
+            let wait = PART_WAIT * 2_u32.pow(tried - 1);
+            tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
+            tried += 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for VercelStore {
+    async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        let pathname = self.pathname(key)?;
+        let mut parts = cut::Parts::new(body);
+        let broken = |source| StoreError::Body { key: key.clone(), source };
+        let first = parts.next().await.map_err(broken)?.unwrap_or_default();
+        if !parts.is_at_end() {
+            return self.put_parts(key, first, parts).await;
+        }
+        let size = first.len() as u64;
+        self.api.put(&pathname, first).await.map_err(|failure| failure.of(key))?;
+        Ok(ObjectMeta { key: key.clone(), size })
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
+        let found = self.found(key).await?.ok_or_else(|| StoreError::NotFound { key: key.clone() })?;
+        let range = range.unwrap_or(0..found.size);
+        let end = range.end.min(found.size);
+        read::open(&self.api, &found.url, range.start.min(end)..end).await.map_err(|failure| failure.of(key))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        let found = self.found(key).await?;
+        Ok(found.map(|found| ObjectMeta { key: key.clone(), size: found.size }))
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        match self.api.delete(&self.pathname(key)?).await {
+            Ok(()) | Err(Failure::Missing) => Ok(()),
+            Err(failure) => Err(failure.of(key)),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let whole = format!("{}{prefix}", self.prefix);
+        let mut objects = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page =
+                self.api.list(&whole, cursor.as_deref()).await.map_err(|failure| failure.of_text(&whole))?;
+            objects.extend(page.blobs.iter().filter_map(|listed| self.meta(listed)));
+            match page.cursor {
+                Some(next) if page.has_more && cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ if page.has_more => {
+                    return Err(Failure::NotTheService.of_text(&whole));
+                }
+                _ => break,
+            }
+        }
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
+        Some((self, key.clone()))
+    }
+}
+
+#[async_trait]
+impl PartStore for VercelStore {
+    async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError> {
+        let upload = self.api.create(&self.pathname(key)?).await.map_err(|failure| failure.of(key))?;
+        Ok(UploadId(upload.to_text()))
+    }
+
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, StoreError> {
+        if number > MOST_PARTS {
+            return Err(refused(
+                key.as_str(),
+                format!("it is longer than {MOST_PARTS} parts of {PART} bytes, which no store takes"),
+            ));
+        }
+        let upload = Upload::from_text(&upload.0).ok_or_else(|| Failure::Missing.of(key))?;
+        let part = self.api.upload(&self.pathname(key)?, &upload, number, body).await;
+        part.map(PartTag).map_err(|failure| failure.of(key))
+    }
+
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[PartTag],
+    ) -> Result<ObjectMeta, StoreError> {
+        self.finish(key, upload, parts).await?;
+        self.head(key).await?.ok_or_else(|| StoreError::NotFound { key: key.clone() })
+    }
+
+    async fn abort(&self, _key: &ObjectKey, _upload: &UploadId) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
