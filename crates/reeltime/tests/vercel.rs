@@ -4,9 +4,9 @@ use std::error::Error;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use reeltime::store::vercel::Access;
+use reeltime::store::vercel::{Access, VercelOptions};
 use reeltime::store::{
-    ByteStream, CHUNK, ObjectMeta, PART, PartStore, PartTag, Store, StoreError, UploadId, VercelStore,
+    ByteStream, CHUNK, ObjectMeta, PART, PartStore, PartTag, Prefix, Store, StoreError, UploadId, VercelStore,
 };
 use reeltime_core::keys::ObjectKey;
 use reeltime_testkit::vercel::{Fault, TOKEN, VercelBlob};
@@ -20,8 +20,13 @@ async fn make() -> Result<(VercelBlob, Box<dyn Store>), Box<dyn Error>> {
 
 async fn below(prefix: &str) -> Result<(VercelBlob, VercelStore), Box<dyn Error>> {
     let service = VercelBlob::start(Access::Private).await?;
-    let store = VercelStore::new(TOKEN, Access::Private, prefix, Some(&service.api_url()))?;
+    let store = open(&service, Access::Private, prefix)?;
     Ok((service, store))
+}
+
+fn open(service: &VercelBlob, access: Access, prefix: &str) -> Result<VercelStore, Box<dyn Error>> {
+    let options = VercelOptions { token: TOKEN.to_owned(), access, api_url: Some(service.api_url()) };
+    Ok(VercelStore::open(prefix.parse()?, &options)?)
 }
 
 reeltime_testkit::store_contract!(make);
@@ -137,7 +142,7 @@ async fn an_upload_does_not_overwrite_what_came_before_its_end() -> Outcome {
 #[tokio::test]
 async fn a_public_store_is_read_without_the_token() -> Outcome {
     let service = VercelBlob::start(Access::Public).await?;
-    let store = VercelStore::new(TOKEN, Access::Public, "", Some(&service.api_url()))?;
+    let store = open(&service, Access::Public, "")?;
     store.put(&key("a.wav"), small()).await?;
     assert_eq!(read(&store, &key("a.wav")).await?, b"bytes");
     Ok(())
@@ -146,7 +151,7 @@ async fn a_public_store_is_read_without_the_token() -> Outcome {
 #[tokio::test]
 async fn the_wrong_kind_of_access_is_named() -> Outcome {
     let service = VercelBlob::start(Access::Public).await?;
-    let store = VercelStore::new(TOKEN, Access::Private, "", Some(&service.api_url()))?;
+    let store = open(&service, Access::Private, "")?;
     let error = store.put(&key("a"), small()).await.unwrap_err();
     assert!(error.to_string().contains("vercel_access") && !error.is_passing(), "{error}");
     Ok(())
@@ -159,7 +164,7 @@ async fn a_list_goes_over_all_pages_and_knows_its_own_prefix() -> Outcome {
     for name in &names {
         store.put(&key(name), small()).await?;
     }
-    let other = VercelStore::new(TOKEN, Access::Private, "our", Some(&service.api_url()))?;
+    let other = open(&service, Access::Private, "our")?;
     other.put(&key("owner"), small()).await?;
     let listed = store.list("").await?;
     assert_eq!(listed.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), names);
@@ -261,7 +266,9 @@ async fn a_body_that_breaks_off_is_an_error_not_a_short_one() -> Outcome {
 async fn nobody_home_passes() -> Outcome {
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let store = VercelStore::new(TOKEN, Access::Private, "", Some(&format!("http://{address}")))?;
+    let api_url = Some(format!("http://{address}"));
+    let options = VercelOptions { token: TOKEN.to_owned(), api_url, ..VercelOptions::default() };
+    let store = VercelStore::open(Prefix::default(), &options)?;
     let error = store.put(&key("a"), small()).await.unwrap_err();
     assert!(error.is_passing(), "{error}");
     Ok(())
@@ -270,13 +277,16 @@ async fn nobody_home_passes() -> Outcome {
 #[tokio::test]
 async fn a_token_that_is_none_or_another_stores_is_named_and_never_shown() -> Outcome {
     for token in ["", "sk_live_S3cr3t", "vercel_blob_rw_", "vercel_blob_rw_\n_S3cr3t"] {
-        let error = VercelStore::new(token, Access::Private, "", None).unwrap_err();
+        let options = VercelOptions { token: token.to_owned(), ..VercelOptions::default() };
+        assert!(!format!("{options:?}").contains("S3cr3t"));
+        let error = VercelStore::open(Prefix::default(), &options).unwrap_err();
         assert!(error.to_string().contains("BLOB_READ_WRITE_TOKEN"), "{error}");
         assert!(!format!("{error:?}").contains("S3cr3t"), "{error:?}");
     }
     let service = VercelBlob::start(Access::Private).await?;
-    let wrong = "vercel_blob_rw_teststore_OtherS3cr3t";
-    let store = VercelStore::new(wrong, Access::Private, "", Some(&service.api_url()))?;
+    let token = "vercel_blob_rw_teststore_OtherS3cr3t".to_owned();
+    let options = VercelOptions { token, api_url: Some(service.api_url()), ..VercelOptions::default() };
+    let store = VercelStore::open(Prefix::default(), &options)?;
     let error = store.put(&key("a"), small()).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
     assert!(!format!("{store:?} {error:?} {error}").contains("S3cr3t"));
@@ -293,6 +303,5 @@ async fn a_key_that_is_too_long_with_its_prefix_is_refused_before_anything_is_se
     let error = store.put(&long, small()).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
     assert_eq!(service.calls(), calls);
-    assert!(VercelStore::new(TOKEN, Access::Private, "a/../b", None).is_err());
     Ok(())
 }

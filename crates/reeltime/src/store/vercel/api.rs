@@ -10,12 +10,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use super::Access;
 use super::failure::{Failure, refused};
+use super::{Access, VercelOptions};
 use crate::store::{PartTag, StoreError};
 
 const API_URL: &str = "https://vercel.com/api/blob";
 const API_VERSION: &str = "12";
+/// What the object is, of the request that begins it.
+const MIME: &str = "x-content-type";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request and its whole answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,9 +106,9 @@ struct Part<'a> {
 }
 
 impl Api {
-    pub(super) fn new(token: &str, access: Access, api_url: Option<&str>) -> Result<Self, StoreError> {
-        let (authorization, store_id) = check_token(token)?;
-        let url = api_url.unwrap_or(API_URL).trim_end_matches('/');
+    pub(super) fn new(options: &VercelOptions) -> Result<Self, StoreError> {
+        let (authorization, store_id) = check_token(&options.token)?;
+        let url = options.api_url.as_deref().unwrap_or(API_URL).trim_end_matches('/');
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url =
             url.ok_or_else(|| refused("VERCEL_BLOB_API_URL", "it is no http:// or https:// address"))?;
@@ -114,11 +116,11 @@ impl Api {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let http = http.map_err(|error| refused("TLS for Vercel Blob", error.to_string()))?;
-        Ok(Self { http, url, authorization, store_id, access })
+        Ok(Self { http, url, authorization, store_id, access: options.access })
     }
 
-    pub(super) async fn put(&self, pathname: &str, body: Bytes) -> Result<(), Failure> {
-        let request = self.request(Method::PUT, "/", &[("pathname", pathname)]);
+    pub(super) async fn put(&self, pathname: &str, mime: &str, body: Bytes) -> Result<(), Failure> {
+        let request = self.request(Method::PUT, "/", &[("pathname", pathname)]).header(MIME, mime);
         // The answer has the object's addresses, which are asked for when they are needed.
         let _: serde::de::IgnoredAny = answer(self.writes(request).body(body).timeout(BODY_TIMEOUT)).await?;
         Ok(())
@@ -145,8 +147,8 @@ impl Api {
         Ok(())
     }
 
-    pub(super) async fn create(&self, pathname: &str) -> Result<Upload, Failure> {
-        answer(self.in_parts("create", pathname)).await
+    pub(super) async fn create(&self, pathname: &str, mime: &str) -> Result<Upload, Failure> {
+        answer(self.in_parts("create", pathname).header(MIME, mime)).await
     }
 
     pub(super) async fn upload(
@@ -203,7 +205,7 @@ impl Api {
             .header("x-api-blob-request-attempt", "0")
     }
 
-    /// What each request that writes says. The content type is the service's guess from the path.
+    /// What each request that writes says.
     fn writes(&self, request: RequestBuilder) -> RequestBuilder {
         request
             .header("x-vercel-blob-access", self.access.as_str())

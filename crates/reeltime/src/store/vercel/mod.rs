@@ -17,7 +17,10 @@ use reeltime_core::keys::ObjectKey;
 
 use self::api::{Api, Found, Listed, Upload};
 use self::failure::{Failure, refused};
-use super::{ByteStream, MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, Store, StoreError, UploadId};
+use super::{
+    ByteStream, MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, Prefix, Store, StoreError, UploadId,
+    mime_of,
+};
 
 mod api;
 mod cut;
@@ -51,37 +54,44 @@ impl Access {
     }
 }
 
-/// A Vercel Blob store, or what lies below a prefix in one. See the [module](self).
-pub struct VercelStore {
-    api: Api,
-    prefix: String,
+/// How to speak to a Vercel Blob store, which its token names.
+#[derive(Clone, Default)]
+pub struct VercelOptions {
+    /// `vercel_blob_rw_…`, as in `BLOB_READ_WRITE_TOKEN`.
+    pub token: String,
+    /// What the store was made as.
+    pub access: Access,
+    /// Where the API is, as `VERCEL_BLOB_API_URL` has it; `None`: `https://vercel.com/api/blob`.
+    pub api_url: Option<String>,
 }
 
-impl fmt::Debug for VercelStore {
+impl fmt::Debug for VercelOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VercelStore").field("api", &self.api).field("prefix", &self.prefix).finish()
+        let Self { token: _, access, api_url } = self;
+        let mut shown = f.debug_struct("VercelOptions");
+        shown.field("access", access).field("api_url", api_url).finish_non_exhaustive()
     }
 }
 
+/// A Vercel Blob store, or what lies below a prefix in one. See the [module](self).
+#[derive(Debug)]
+pub struct VercelStore {
+    api: Api,
+    prefix: Prefix,
+}
+
 impl VercelStore {
-    /// The store that `token` (`vercel_blob_rw_…`, as in `BLOB_READ_WRITE_TOKEN`) belongs to, keys below `prefix` of it
-    /// (empty: all). `api_url` takes the place of `https://vercel.com/api/blob`. Nothing is sent yet.
+    /// The store of the token, keys below `prefix` of it. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where the token, the prefix or the address cannot be one.
-    pub fn new(token: &str, access: Access, prefix: &str, api_url: Option<&str>) -> Result<Self, StoreError> {
-        let prefix = prefix.trim_matches('/');
-        if prefix.is_empty() {
-            return Ok(Self { api: Api::new(token, access, api_url)?, prefix: String::new() });
-        }
-        let why = |error| refused("the store's prefix", format!("{error}"));
-        ObjectKey::new(prefix).map_err(why)?;
-        Ok(Self { api: Api::new(token, access, api_url)?, prefix: format!("{prefix}/") })
+    /// [`StoreError::Refused`] where the token or the API's address cannot be one.
+    pub fn open(prefix: Prefix, options: &VercelOptions) -> Result<Self, StoreError> {
+        Ok(Self { api: Api::new(options)?, prefix })
     }
 
     /// Where `key` lies in the store.
     fn pathname(&self, key: &ObjectKey) -> Result<String, StoreError> {
-        let pathname = format!("{}{key}", self.prefix);
+        let pathname = self.prefix.join(key.as_str());
         if pathname.chars().count() > MAX_PATHNAME {
             let why =
                 format!("with its prefix it is longer than the {MAX_PATHNAME} characters that it may have");
@@ -92,8 +102,7 @@ impl VercelStore {
 
     /// The object of a path in the store; `None` where it is none of ours.
     fn meta(&self, listed: &Listed) -> Option<ObjectMeta> {
-        let key = listed.pathname.strip_prefix(&self.prefix)?;
-        Some(ObjectMeta { key: ObjectKey::new(key).ok()?, size: listed.size })
+        Some(ObjectMeta { key: self.prefix.strip(&listed.pathname)?, size: listed.size })
     }
 
     async fn found(&self, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
@@ -161,7 +170,7 @@ impl Store for VercelStore {
             return self.put_parts(key, first, parts).await;
         }
         let size = first.len() as u64;
-        self.api.put(&pathname, first).await.map_err(|failure| failure.of(key))?;
+        self.api.put(&pathname, mime_of(key), first).await.map_err(|failure| failure.of(key))?;
         Ok(ObjectMeta { key: key.clone(), size })
     }
 
@@ -185,7 +194,7 @@ impl Store for VercelStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        let whole = format!("{}{prefix}", self.prefix);
+        let whole = self.prefix.join(prefix);
         let mut objects = Vec::new();
         let mut cursor = None;
         loop {
@@ -216,7 +225,8 @@ impl Store for VercelStore {
 #[async_trait]
 impl PartStore for VercelStore {
     async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError> {
-        let upload = self.api.create(&self.pathname(key)?).await.map_err(|failure| failure.of(key))?;
+        let upload =
+            self.api.create(&self.pathname(key)?, mime_of(key)).await.map_err(|failure| failure.of(key))?;
         Ok(UploadId(upload.to_text()))
     }
 
