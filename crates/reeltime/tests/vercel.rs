@@ -173,36 +173,39 @@ async fn a_list_goes_over_all_pages_and_knows_its_own_prefix() -> Outcome {
     Ok(())
 }
 
-/// What the service says, whether that passes, and a word that the person needs.
-const SAYINGS: &[(Fault, bool, &str)] = &[
-    (Fault::Says(500, "internal_server_error", None), true, "not available"),
-    (Fault::Says(503, "service_unavailable", None), true, "not available"),
-    (Fault::Says(429, "rate_limited", Some(17)), true, "17 s"),
-    (Fault::Html(502), true, "502"),
-    (Fault::Html(429), true, "too many requests"),
-    (Fault::ReplyLost, true, "now"),
-    (Fault::ReplyCut, true, "now"),
-    (Fault::Says(403, "forbidden", None), false, "BLOB_READ_WRITE_TOKEN"),
-    (Fault::Says(404, "store_not_found", None), false, "does not exist any more"),
-    (Fault::Says(403, "store_suspended", None), false, "suspended"),
-    (Fault::Says(400, "file_too_large", None), false, "too large"),
-    (Fault::Says(413, "", None), false, "too large"),
-    (Fault::Says(418, "a_new_word", None), false, "a_new_word (HTTP 418): told to"),
-    (Fault::Html(200), false, "VERCEL_BLOB_API_URL"),
-    (Fault::Html(404), false, "VERCEL_BLOB_API_URL"),
+/// What the service says, how often before it is believed, whether that passes, and a word that the person needs.
+const SAYINGS: &[(Fault, usize, bool, &str)] = &[
+    (Fault::Says(500, "internal_server_error", None), 4, true, "not available"),
+    (Fault::Says(503, "service_unavailable", None), 4, true, "not available"),
+    (Fault::Html(502), 4, true, "502"),
+    (Fault::ReplyLost, 4, true, "now"),
+    (Fault::ReplyCut, 4, true, "now"),
+    (Fault::Says(429, "rate_limited", Some(17)), 1, true, "17 s"),
+    (Fault::Html(429), 1, true, "too many requests"),
+    (Fault::Says(403, "forbidden", None), 1, false, "BLOB_READ_WRITE_TOKEN"),
+    (Fault::Says(404, "store_not_found", None), 1, false, "does not exist any more"),
+    (Fault::Says(403, "store_suspended", None), 1, false, "suspended"),
+    (Fault::Says(400, "file_too_large", None), 1, false, "too large"),
+    (Fault::Says(413, "", None), 1, false, "too large"),
+    (Fault::Says(418, "a_new_word", None), 1, false, "a_new_word (HTTP 418): told to"),
+    (Fault::Html(200), 1, false, "VERCEL_BLOB_API_URL"),
+    (Fault::Html(404), 1, false, "VERCEL_BLOB_API_URL"),
 ];
 
 #[tokio::test]
 async fn what_the_service_says_is_told_in_words_with_what_follows() -> Outcome {
     let (service, store) = below("").await?;
-    for &(fault, passing, word) in SAYINGS {
-        service.meet([fault]);
-        let error = store.list("").await.expect_err("it met a fault");
+    for &(fault, times, passing, word) in SAYINGS {
+        // One time less than it takes, where it may pass at once.
+        service.meet(vec![fault; times - 1]);
+        store.list("").await?;
+        service.meet(vec![fault; 2 * times]);
+        let key = key("a");
+        let (list, head) = tokio::join!(store.list(""), store.head(&key));
+        assert!(head.is_err(), "{fault:?} is not a word on an object: {head:?}");
+        let error = list.expect_err("it met a fault");
         assert_eq!(error.is_passing(), passing, "{fault:?}: {error}");
         assert!(error.to_string().contains(word), "{fault:?}: {error}");
-        service.meet([fault]);
-        let head = store.head(&key("a")).await;
-        assert!(head.is_err(), "{fault:?} is not a word on an object: {head:?}");
     }
     Ok(())
 }
@@ -252,13 +255,29 @@ async fn a_part_that_fails_is_sent_again_and_a_refusal_is_not() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_an_error_not_a_short_one() -> Outcome {
+async fn a_read_that_breaks_off_goes_on_from_there_and_ends_with_an_error_where_nothing_comes() -> Outcome {
     let (service, store) = below("").await?;
-    let key = key("a.wav");
-    store.put(&key, pattern(1 << 20).into()).await?;
-    service.meet_reading([Fault::ReplyCut]);
-    let read: Result<Vec<Bytes>, _> = store.get(&key, None).await?.try_collect().await;
-    assert!(read.is_err());
+    let (key, bytes) = (key("a.wav"), pattern(1 << 20));
+    store.put(&key, bytes.clone().into()).await?;
+    service.meet_reading([Fault::ReplyCut, Fault::ReplyCut]);
+    assert!(read(&store, &key).await? == bytes);
+    service.meet_reading([Fault::ReplyCut, Fault::ReplyLost]);
+    let body = store.get(&key, Some(100..bytes.len() as u64)).await?;
+    let read: Result<Vec<Bytes>, _> = body.try_collect().await;
+    assert!(read.is_err(), "half of it is not all of it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_may_not_be_read_is_told_apart_from_an_object_that_is_gone() -> Outcome {
+    let (service, store) = below("").await?;
+    store.put(&key("a"), small()).await?;
+    service.meet_reading([Fault::Html(403)]);
+    let refused = store.get(&key("a"), None).await;
+    assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+    service.meet_reading([Fault::Html(404)]);
+    let gone = store.get(&key("a"), None).await;
+    assert!(matches!(gone, Err(StoreError::NotFound { .. })), "{gone:?}");
     Ok(())
 }
 

@@ -365,7 +365,10 @@ mod tests {
         let at = ("REELTIME_STORE_URL", "vercel-blob:///prefix");
         let token = ("BLOB_READ_WRITE_TOKEN", "vercel_blob_rw_store_canary-5f0c");
         let vercel = with(&[at, token]).unwrap().recording.vercel;
-        assert_eq!((vercel.token.as_str(), vercel.access, vercel.api_url), (token.1, BlobAccess::Private, None));
+        assert_eq!(
+            (vercel.token.as_str(), vercel.access, vercel.api_url),
+            (token.1, BlobAccess::Private, None)
+        );
         let other = [("VERCEL_BLOB_API_URL", "http://127.0.0.1:1/api"), ("REELTIME_VERCEL_ACCESS", "public")];
         let vercel = with(&[at, token, other[0], other[1]]).unwrap().recording.vercel;
         assert_eq!(

@@ -23,12 +23,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// For a request with a body of up to a part: it gets through at 45 kB/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Attempts at a request that may be made twice. To outlast an outage is for whoever calls.
+const TRIES: u32 = 4;
+/// Before the second attempt; doubled each time, and up to half as much again by chance.
+const WAIT: Duration = Duration::from_millis(100);
 /// The longest answer of the API that is read, in bytes: a page of the list with paths as long as they may be.
 const MOST_ANSWER: usize = 16 << 20;
 /// Objects on a page of the list; the API has no larger ones.
 const PAGE: &str = "1000";
 
 /// The API of one store.
+#[derive(Clone)]
 pub(super) struct Api {
     http: Client,
     url: Url,
@@ -122,12 +127,13 @@ impl Api {
     pub(super) async fn put(&self, pathname: &str, mime: &str, body: Bytes) -> Result<(), Failure> {
         let request = self.request(Method::PUT, "/", &[("pathname", pathname)]).header(MIME, mime);
         // The answer has the object's addresses, which are asked for when they are needed.
-        let _: serde::de::IgnoredAny = answer(self.writes(request).body(body).timeout(BODY_TIMEOUT)).await?;
+        let _: serde::de::IgnoredAny =
+            answer(self.writes(request).body(body).timeout(BODY_TIMEOUT), 0).await?;
         Ok(())
     }
 
     pub(super) async fn head(&self, pathname: &str) -> Result<Found, Failure> {
-        answer(self.request(Method::GET, "", &[("url", pathname)])).await
+        answer_patiently(self.request(Method::GET, "", &[("url", pathname)])).await
     }
 
     pub(super) async fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, Failure> {
@@ -136,19 +142,19 @@ impl Api {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
             .collect();
-        answer(self.request(Method::GET, "", &query)).await
+        answer_patiently(self.request(Method::GET, "", &query)).await
     }
 
     pub(super) async fn delete(&self, pathname: &str) -> Result<(), Failure> {
         let request = self.request(Method::POST, "/delete", &[]);
         let request = request.json(&serde_json::json!({ "urls": [pathname] }));
         // `null`, whether there was an object or not.
-        let _: serde::de::IgnoredAny = answer(request).await?;
+        let _: serde::de::IgnoredAny = answer_patiently(request).await?;
         Ok(())
     }
 
     pub(super) async fn create(&self, pathname: &str, mime: &str) -> Result<Upload, Failure> {
-        answer(self.in_parts("create", pathname).header(MIME, mime)).await
+        answer_patiently(self.in_parts("create", pathname).header(MIME, mime)).await
     }
 
     pub(super) async fn upload(
@@ -162,7 +168,7 @@ impl Api {
             .header("x-mpu-part-number", number)
             .body(body)
             .timeout(BODY_TIMEOUT);
-        let part: Etag = answer(request).await?;
+        let part: Etag = answer_patiently(request).await?;
         Ok(part.etag)
     }
 
@@ -175,7 +181,7 @@ impl Api {
         let parts: Vec<_> =
             (1..).zip(parts).map(|(part_number, tag)| Part { part_number, etag: &tag.0 }).collect();
         let request = of_upload(self.in_parts("complete", pathname), upload);
-        let _: serde::de::IgnoredAny = answer(request.json(&parts).timeout(BODY_TIMEOUT)).await?;
+        let _: serde::de::IgnoredAny = answer(request.json(&parts).timeout(BODY_TIMEOUT), 0).await?;
         Ok(())
     }
 
@@ -202,7 +208,6 @@ impl Api {
             .header("x-api-version", API_VERSION)
             .header("x-vercel-blob-store-id", &self.store_id)
             .header("x-api-blob-request-id", format!("{}:{now}:{:x}", self.store_id, fastrand::u64(..)))
-            .header("x-api-blob-request-attempt", "0")
     }
 
     /// What each request that writes says.
@@ -239,8 +244,23 @@ fn of_upload(request: RequestBuilder, upload: &Upload) -> RequestBuilder {
     request.header("x-mpu-upload-id", &upload.upload_id).header("x-mpu-key", key.replace('+', "%20"))
 }
 
+/// As [`answer`], again while that may help: for what may be done twice.
+async fn answer_patiently<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failure> {
+    let mut wait = WAIT;
+    for attempt in 0..TRIES - 1 {
+        let Some(same) = request.try_clone() else { break };
+        match answer(same, attempt).await {
+            Err(Failure::Away(_)) => tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await,
+            done => return done,
+        }
+        wait *= 2;
+    }
+    answer(request, TRIES - 1).await
+}
+
 /// Sends a request and reads the answer, which is JSON.
-async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failure> {
+async fn answer<T: DeserializeOwned>(request: RequestBuilder, attempt: u32) -> Result<T, Failure> {
+    let request = request.header("x-api-blob-request-attempt", attempt);
     let response = request.send().await.map_err(Failure::no_answer)?;
     let response = check(response).await?;
     let body = whole(response).await?;

@@ -20,8 +20,10 @@ pub(super) enum Failure {
     Taken,
     /// What answered is not Vercel Blob.
     NotTheService,
-    /// It may work later.
+    /// It may work at once, or later.
     Away(String),
+    /// It may work later, and is not to be tried at once.
+    Busy(String),
     /// It will not, until somebody changes something.
     Refused(String),
 }
@@ -36,7 +38,9 @@ impl Failure {
         match self {
             Self::Missing => StoreError::NotFound { key: key.clone() },
             Self::Taken => StoreError::AlreadyExists { key: key.clone() },
-            Self::NotTheService | Self::Away(_) | Self::Refused(_) => self.of_text(key.as_str()),
+            Self::NotTheService | Self::Away(_) | Self::Busy(_) | Self::Refused(_) => {
+                self.of_text(key.as_str())
+            }
         }
     }
 
@@ -44,7 +48,7 @@ impl Failure {
     pub(super) fn of_text(self, what: &str) -> StoreError {
         let what = if what.is_empty() { "its list" } else { what }.to_owned();
         match self {
-            Self::Away(why) => StoreError::Unavailable { what, why },
+            Self::Away(why) | Self::Busy(why) => StoreError::Unavailable { what, why },
             Self::Refused(why) => StoreError::Refused { what, why },
             Self::Missing | Self::Taken | Self::NotTheService => {
                 let why = "the answer is not one of Vercel Blob: look at VERCEL_BLOB_API_URL and at proxies on the way";
@@ -53,8 +57,11 @@ impl Failure {
         }
     }
 
-    /// No answer came, or not to its end.
+    /// No answer came, or not to its end; or there was no request to be made of what the service had said.
     pub(super) fn no_answer(error: reqwest::Error) -> Self {
+        if error.is_builder() {
+            return Self::NotTheService;
+        }
         let error = error.without_url();
         let mut why = error.to_string();
         let mut cause = error.source();
@@ -110,7 +117,7 @@ impl Failure {
 
     fn busy(retry_after: Option<u64>) -> Self {
         let again = retry_after.map_or(String::new(), |seconds| format!(", try again in {seconds} s"));
-        Self::Away(format!("too many requests for the store's plan{again}"))
+        Self::Busy(format!("too many requests for the store's plan{again}"))
     }
 }
 

@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,12 +26,8 @@ mod cut;
 mod failure;
 mod read;
 
-/// A path of more characters is refused (`MAXIMUM_PATHNAME_LENGTH` of `@vercel/blob`).
+/// A path of more UTF-16 units is refused (`MAXIMUM_PATHNAME_LENGTH` of `@vercel/blob`).
 const MAX_PATHNAME: usize = 950;
-/// How often a part of a body that is not kept is sent before the whole object fails.
-const PART_TRIES: u32 = 4;
-/// Before a part is sent again: doubled each time, and up to half as much again by chance.
-const PART_WAIT: Duration = Duration::from_millis(500);
 
 /// Who may read the objects of a store: chosen when the store is made, and told again with each write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +87,7 @@ impl VercelStore {
     /// Where `key` lies in the store.
     fn pathname(&self, key: &ObjectKey) -> Result<String, StoreError> {
         let pathname = self.prefix.join(key.as_str());
-        if pathname.chars().count() > MAX_PATHNAME {
+        if pathname.encode_utf16().count() > MAX_PATHNAME {
             let why =
                 format!("with its prefix it is longer than the {MAX_PATHNAME} characters that it may have");
             return Err(refused(key.as_str(), why));
@@ -125,7 +120,7 @@ impl VercelStore {
         let (mut part, mut size) = (Some(first), 0);
         while let Some(body) = part {
             size += body.len() as u64;
-            tags.push(self.put_part_patiently(key, &upload, tags.len() as u32 + 1, body).await?);
+            tags.push(self.put_part(key, &upload, tags.len() as u32 + 1, body).await?);
             part = rest.next().await.map_err(|source| StoreError::Body { key: key.clone(), source })?;
         }
         self.finish(key, &upload, &tags).await?;
@@ -136,26 +131,6 @@ impl VercelStore {
         let upload = Upload::from_text(&upload.0).ok_or_else(|| Failure::Missing.of(key))?;
         let pathname = self.pathname(key)?;
         self.api.complete(&pathname, &upload, parts).await.map_err(|failure| failure.of(key))
-    }
-
-    /// A body comes only once: a part that met a passing error is worth more than one try.
-    async fn put_part_patiently(
-        &self,
-        key: &ObjectKey,
-        upload: &UploadId,
-        number: u32,
-        body: Bytes,
-    ) -> Result<PartTag, StoreError> {
-        let mut tried = 1;
-        loop {
-            match self.put_part(key, upload, number, body.clone()).await {
-                Err(error) if error.is_passing() && tried < PART_TRIES => {}
-                done => return done,
-            }
-            let wait = PART_WAIT * 2_u32.pow(tried - 1);
-            tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
-            tried += 1;
-        }
     }
 }
 
@@ -178,7 +153,8 @@ impl Store for VercelStore {
         let found = self.found(key).await?.ok_or_else(|| StoreError::NotFound { key: key.clone() })?;
         let range = range.unwrap_or(0..found.size);
         let end = range.end.min(found.size);
-        read::open(&self.api, &found.url, range.start.min(end)..end).await.map_err(|failure| failure.of(key))
+        let read = read::Read::new(&self.api, found.url, range.start.min(end)..end);
+        read.open().await.map_err(|failure| failure.of(key))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
