@@ -87,7 +87,7 @@ impl VercelBlob {
         lock(&self.shared).read_faults.extend(faults);
     }
 
-    /// The requests that came, as `METHOD what pathname`.
+    /// The requests that were to change or list something, as `what pathname`.
     pub fn calls(&self) -> Vec<String> {
         lock(&self.shared).calls.clone()
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
@@ -16,8 +16,6 @@ use crate::store::{PartTag, StoreError};
 
 const API_URL: &str = "https://vercel.com/api/blob";
 const API_VERSION: &str = "12";
-/// What the object is, of the request that begins it.
-const MIME: &str = "x-content-type";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request and its whole answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,6 +49,12 @@ impl fmt::Debug for Api {
             .field("access", access)
             .finish()
     }
+}
+
+/// Where an object lies, and what it is.
+pub(super) struct At {
+    pub(super) pathname: String,
+    pub(super) mime: &'static str,
 }
 
 /// What the API knows of one object.
@@ -124,16 +128,15 @@ impl Api {
         Ok(Self { http, url, authorization, store_id, access: options.access })
     }
 
-    pub(super) async fn put(&self, pathname: &str, mime: &str, body: Bytes) -> Result<(), Failure> {
-        let request = self.request(Method::PUT, "/", &[("pathname", pathname)]).header(MIME, mime);
+    pub(super) async fn put(&self, at: &At, body: Bytes) -> Result<(), Failure> {
+        let request = self.writes(Method::PUT, "/", at).body(body).timeout(BODY_TIMEOUT);
         // The answer has the object's addresses, which are asked for when they are needed.
-        let _: serde::de::IgnoredAny =
-            answer(self.writes(request).body(body).timeout(BODY_TIMEOUT), 0).await?;
+        let _: IgnoredAny = answer(request, 0).await?;
         Ok(())
     }
 
-    pub(super) async fn head(&self, pathname: &str) -> Result<Found, Failure> {
-        answer_patiently(self.request(Method::GET, "", &[("url", pathname)])).await
+    pub(super) async fn head(&self, at: &At) -> Result<Found, Failure> {
+        answer_patiently(self.request(Method::GET, "", &[("url", &at.pathname)])).await
     }
 
     pub(super) async fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, Failure> {
@@ -145,26 +148,26 @@ impl Api {
         answer_patiently(self.request(Method::GET, "", &query)).await
     }
 
-    pub(super) async fn delete(&self, pathname: &str) -> Result<(), Failure> {
+    pub(super) async fn delete(&self, at: &At) -> Result<(), Failure> {
         let request = self.request(Method::POST, "/delete", &[]);
-        let request = request.json(&serde_json::json!({ "urls": [pathname] }));
+        let request = request.json(&serde_json::json!({ "urls": [at.pathname] }));
         // `null`, whether there was an object or not.
-        let _: serde::de::IgnoredAny = answer_patiently(request).await?;
+        let _: IgnoredAny = answer_patiently(request).await?;
         Ok(())
     }
 
-    pub(super) async fn create(&self, pathname: &str, mime: &str) -> Result<Upload, Failure> {
-        answer_patiently(self.in_parts("create", pathname).header(MIME, mime)).await
+    pub(super) async fn create(&self, at: &At) -> Result<Upload, Failure> {
+        answer_patiently(self.in_parts("create", at)).await
     }
 
     pub(super) async fn upload(
         &self,
-        pathname: &str,
+        at: &At,
         upload: &Upload,
         number: u32,
         body: Bytes,
     ) -> Result<String, Failure> {
-        let request = of_upload(self.in_parts("upload", pathname), upload)
+        let request = of_upload(self.in_parts("upload", at), upload)
             .header("x-mpu-part-number", number)
             .body(body)
             .timeout(BODY_TIMEOUT);
@@ -172,16 +175,11 @@ impl Api {
         Ok(part.etag)
     }
 
-    pub(super) async fn complete(
-        &self,
-        pathname: &str,
-        upload: &Upload,
-        parts: &[PartTag],
-    ) -> Result<(), Failure> {
+    pub(super) async fn complete(&self, at: &At, upload: &Upload, parts: &[PartTag]) -> Result<(), Failure> {
         let parts: Vec<_> =
             (1..).zip(parts).map(|(part_number, tag)| Part { part_number, etag: &tag.0 }).collect();
-        let request = of_upload(self.in_parts("complete", pathname), upload);
-        let _: serde::de::IgnoredAny = answer(request.json(&parts).timeout(BODY_TIMEOUT), 0).await?;
+        let request = of_upload(self.in_parts("complete", at), upload);
+        let _: IgnoredAny = answer(request.json(&parts).timeout(BODY_TIMEOUT), 0).await?;
         Ok(())
     }
 
@@ -210,17 +208,16 @@ impl Api {
             .header("x-api-blob-request-id", format!("{}:{now}:{:x}", self.store_id, fastrand::u64(..)))
     }
 
-    /// What each request that writes says.
-    fn writes(&self, request: RequestBuilder) -> RequestBuilder {
-        request
+    fn writes(&self, method: Method, path: &str, at: &At) -> RequestBuilder {
+        self.request(method, path, &[("pathname", &at.pathname)])
             .header("x-vercel-blob-access", self.access.as_str())
             .header("x-add-random-suffix", "0")
             .header("x-allow-overwrite", "0")
+            .header("x-content-type", at.mime)
     }
 
-    fn in_parts(&self, action: &str, pathname: &str) -> RequestBuilder {
-        let request = self.request(Method::POST, "/mpu", &[("pathname", pathname)]);
-        self.writes(request).header("x-mpu-action", action)
+    fn in_parts(&self, action: &str, at: &At) -> RequestBuilder {
+        self.writes(Method::POST, "/mpu", at).header("x-mpu-action", action)
     }
 }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 
-use self::api::{Api, Found, Listed, Upload};
+use self::api::{Api, At, Found, Listed, Upload};
 use self::failure::{Failure, refused};
 use super::{
     ByteStream, MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, Prefix, Store, StoreError, UploadId,
@@ -85,14 +85,14 @@ impl VercelStore {
     }
 
     /// Where `key` lies in the store.
-    fn pathname(&self, key: &ObjectKey) -> Result<String, StoreError> {
+    fn at(&self, key: &ObjectKey) -> Result<At, StoreError> {
         let pathname = self.prefix.join(key.as_str());
         if pathname.encode_utf16().count() > MAX_PATHNAME {
             let why =
                 format!("with its prefix it is longer than the {MAX_PATHNAME} characters that it may have");
             return Err(refused(key.as_str(), why));
         }
-        Ok(pathname)
+        Ok(At { pathname, mime: mime_of(key) })
     }
 
     /// The object of a path in the store; `None` where it is none of ours.
@@ -101,7 +101,7 @@ impl VercelStore {
     }
 
     async fn found(&self, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
-        match self.api.head(&self.pathname(key)?).await {
+        match self.api.head(&self.at(key)?).await {
             Ok(found) => Ok(Some(found)),
             Err(Failure::Missing) => Ok(None),
             Err(failure) => Err(failure.of(key)),
@@ -129,15 +129,15 @@ impl VercelStore {
 
     async fn finish(&self, key: &ObjectKey, upload: &UploadId, parts: &[PartTag]) -> Result<(), StoreError> {
         let upload = Upload::from_text(&upload.0).ok_or_else(|| Failure::Missing.of(key))?;
-        let pathname = self.pathname(key)?;
-        self.api.complete(&pathname, &upload, parts).await.map_err(|failure| failure.of(key))
+        let at = self.at(key)?;
+        self.api.complete(&at, &upload, parts).await.map_err(|failure| failure.of(key))
     }
 }
 
 #[async_trait]
 impl Store for VercelStore {
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
-        let pathname = self.pathname(key)?;
+        let at = self.at(key)?;
         let mut parts = cut::Parts::new(body);
         let broken = |source| StoreError::Body { key: key.clone(), source };
         let first = parts.next().await.map_err(broken)?.unwrap_or_default();
@@ -145,7 +145,7 @@ impl Store for VercelStore {
             return self.put_parts(key, first, parts).await;
         }
         let size = first.len() as u64;
-        self.api.put(&pathname, mime_of(key), first).await.map_err(|failure| failure.of(key))?;
+        self.api.put(&at, first).await.map_err(|failure| failure.of(key))?;
         Ok(ObjectMeta { key: key.clone(), size })
     }
 
@@ -163,7 +163,7 @@ impl Store for VercelStore {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        match self.api.delete(&self.pathname(key)?).await {
+        match self.api.delete(&self.at(key)?).await {
             Ok(()) | Err(Failure::Missing) => Ok(()),
             Err(failure) => Err(failure.of(key)),
         }
@@ -201,8 +201,7 @@ impl Store for VercelStore {
 #[async_trait]
 impl PartStore for VercelStore {
     async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError> {
-        let upload =
-            self.api.create(&self.pathname(key)?, mime_of(key)).await.map_err(|failure| failure.of(key))?;
+        let upload = self.api.create(&self.at(key)?).await.map_err(|failure| failure.of(key))?;
         Ok(UploadId(upload.to_text()))
     }
 
@@ -220,7 +219,7 @@ impl PartStore for VercelStore {
             ));
         }
         let upload = Upload::from_text(&upload.0).ok_or_else(|| Failure::Missing.of(key))?;
-        let part = self.api.upload(&self.pathname(key)?, &upload, number, body).await;
+        let part = self.api.upload(&self.at(key)?, &upload, number, body).await;
         part.map(PartTag).map_err(|failure| failure.of(key))
     }
 
