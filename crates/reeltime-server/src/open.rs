@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use reeltime::catalogue::SqliteCatalogue;
 use reeltime::recorder::{Recorder, RecorderConfig, TRANSCRIBE_MOUNT};
 use reeltime::spool::{FolderLock, SpoolConfig};
-use reeltime::store::{FolderStore, MountedStore, S3Store, Store};
+use reeltime::store::{FolderStore, MountedStore, S3Store, Store, VercelStore};
 use reeltime_core::session::Patience;
 
 use crate::settings::{Recording, Settings, StoreUrl};
@@ -64,8 +64,6 @@ pub(crate) async fn main_store(settings: &Recording) -> anyhow::Result<Arc<dyn S
     Ok(match &settings.store {
         StoreUrl::Folder(path) => Arc::new(FolderStore::open(path).await?),
         StoreUrl::S3 { bucket, prefix } => Arc::new(S3Store::open(bucket, prefix.clone(), &settings.s3)?),
-        StoreUrl::VercelBlob { .. } => {
-            bail!("this version has no Vercel Blob store yet; use s3:// or file://")
-        }
+        StoreUrl::VercelBlob { prefix } => Arc::new(VercelStore::open(prefix.clone(), &settings.vercel)?),
     })
 }

@@ -8,6 +8,7 @@ pub mod parts;
 pub mod remote;
 pub mod s3;
 pub mod store;
+pub mod vercel;
 pub mod voice;
 
 /// Makes one `#[tokio::test]` of each named behaviour in a suite of this crate.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use reeltime::recorder::Rendition;
 use reeltime::source::transcribe::RecordedCopy;
 use reeltime::store::s3::S3Options;
+use reeltime::store::vercel::VercelOptions;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -70,6 +71,8 @@ pub(crate) struct Recording {
     pub(crate) store: StoreUrl,
     /// How to speak to it where it is S3.
     pub(crate) s3: S3Options,
+    /// How to speak to it where it is Vercel Blob.
+    pub(crate) vercel: VercelOptions,
     /// The SQLite file.
     pub(crate) database: PathBuf,
     /// Where files lie in the store.
@@ -188,6 +191,11 @@ impl Rows {
         Ok(Recording {
             // Variables that other programs use as well are of no concern to other stores.
             s3: if matches!(store, StoreUrl::S3 { .. }) { self.s3()? } else { S3Options::default() },
+            vercel: if matches!(store, StoreUrl::VercelBlob { .. }) {
+                self.vercel()?
+            } else {
+                VercelOptions::default()
+            },
             store,
             database: self.database()?.unwrap_or_else(|| data_dir.join("reeltime.db")),
             data_dir,
@@ -291,6 +299,7 @@ pub(crate) fn reveal(secret: &SecretString) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reeltime::store::vercel::Access as BlobAccess;
     use reeltime_core::media::Container;
 
     fn with(environment: &[(&str, &str)]) -> Result<Settings, Usage> {
@@ -349,6 +358,31 @@ mod tests {
         let keyless = with(&[at, ("REELTIME_S3_ENCRYPTION", "sse-kms")]).unwrap_err().0;
         assert!(keyless.contains("set s3_encryption_key as well"), "{keyless}");
         assert!(with(&[("AWS_ACCESS_KEY_ID", "id")]).is_ok());
+    }
+
+    #[test]
+    fn vercel_blob_is_set_up_from_its_own_variables() {
+        let at = ("REELTIME_STORE_URL", "vercel-blob:///prefix");
+        let token = ("BLOB_READ_WRITE_TOKEN", "vercel_blob_rw_store_canary-5f0c");
+        let vercel = with(&[at, token]).unwrap().recording.vercel;
+        assert_eq!(
+            (vercel.token.as_str(), vercel.access, vercel.api_url),
+            (token.1, BlobAccess::Private, None)
+        );
+        let other = [("VERCEL_BLOB_API_URL", "http://127.0.0.1:1/api"), ("REELTIME_VERCEL_ACCESS", "public")];
+        let vercel = with(&[at, token, other[0], other[1]]).unwrap().recording.vercel;
+        assert_eq!(
+            (vercel.access, vercel.api_url.as_deref()),
+            (BlobAccess::Public, Some("http://127.0.0.1:1/api"))
+        );
+
+        let missing = with(&[at]).unwrap_err().0;
+        assert!(missing.contains("set BLOB_READ_WRITE_TOKEN"), "{missing}");
+        let wrong = with(&[at, token, ("REELTIME_VERCEL_ACCESS", "open")]).unwrap_err().0;
+        assert!(wrong.contains("neither private nor public"), "{wrong}");
+        let overview = Overview::load(&layers(&[at, token])).unwrap();
+        assert!(!format!("{overview}{}", overview.json()).contains("canary-5f0c"));
+        assert!(!format!("{:?}", with(&[at, token])).contains("canary-5f0c"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use reeltime::store::Prefix;
 use reeltime::store::s3::{Addressing, Credentials, Encryption, S3Options};
+use reeltime::store::vercel::{Access, VercelOptions};
 
 use super::{Rows, text};
 use crate::exit::Usage;
@@ -97,6 +98,19 @@ impl Rows {
                 .row("s3_secret_access_key")
                 .refuse("comes without its id; set AWS_ACCESS_KEY_ID as well, or neither to use the machine's role")),
         }
+    }
+
+    /// How to speak to a Vercel Blob store.
+    pub(super) fn vercel(&self) -> Result<VercelOptions, Usage> {
+        let token = self.text("vercel_token").ok_or_else(|| {
+            self.row("store_url").refuse("needs the store's token; set BLOB_READ_WRITE_TOKEN as well")
+        })?;
+        let access = self.read("vercel_access", |text| match text {
+            "private" => Ok(Access::Private),
+            "public" => Ok(Access::Public),
+            _ => Err("is neither private nor public".to_owned()),
+        })?;
+        Ok(VercelOptions { token, access, api_url: self.read("vercel_api_url", endpoint)? })
     }
 
     fn s3_encryption(&self) -> Result<Encryption, Usage> {

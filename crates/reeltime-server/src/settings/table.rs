@@ -86,6 +86,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Leave bodies out of the signature, which saves CPU; TLS protects them",
     ),
     row("s3_part_concurrency", "N", "2", "Parts of 5 MiB of one object that are sent at a time"),
+    shared(secret("vercel_token", "TOKEN", "The token of the Vercel Blob store"), &["BLOB_READ_WRITE_TOKEN"]),
+    row("vercel_access", "NAME", "private", "What the Vercel Blob store was made as: private or public"),
+    shared(
+        row("vercel_api_url", "URL", "", "Another address of the Vercel Blob API than Vercel's own"),
+        &["VERCEL_BLOB_API_URL"],
+    ),
     row("database_url", "URL", "", "The catalogue: sqlite:///path/file.db; by default in the data folder"),
     row(
         "key_template",

@@ -22,6 +22,7 @@ mod mount;
 mod prefix;
 pub mod s3;
 mod stream;
+pub mod vercel;
 
 pub use folder::FolderStore;
 pub(crate) use folder::read_file;
@@ -30,6 +31,7 @@ pub use mount::MountedStore;
 pub use prefix::Prefix;
 pub use s3::S3Store;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
+pub use vercel::VercelStore;
 
 /// What a store knows of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
