@@ -75,8 +75,9 @@ impl Bench {
 
 /// No two parts of it are alike.
 fn sound(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    (0..bytes / 4 * 4).map(|_| random.u8(..)).collect()
+    let mut sound = vec![0; bytes / 4 * 4];
+    fastrand::Rng::with_seed(seed).fill(&mut sound);
+    sound
 }
 
 async fn session(recorder: &Recorder, call: &str, participant: &str) -> Outcome<(Ingest, RecordingId)> {
@@ -281,8 +282,8 @@ async fn deleting_a_live_recording_leaves_no_upload() -> Outcome {
 /// One call to the store fails, each in turn, in each way: the object is the same, and nothing is left behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_is_the_same_whichever_call_fails() -> Outcome {
-    // begin, four parts, complete, the manifest.
-    let runs = (0..7).flat_map(|call| {
+    // begin, three parts, complete, the manifest.
+    let runs = (0..6).flat_map(|call| {
         let kinds = [Fault::Away, Fault::ReplyLost, Fault::Refused].into_iter();
         kinds.flat_map(move |fault| [true, false].map(|live| (call, fault, live)))
     });
@@ -301,7 +302,7 @@ async fn one_fault(call: usize, fault: Fault, live: bool) -> Outcome {
     bench.store.meet_after(call, fault);
     let recorder = bench.open(RecorderConfig { live_uploads: live, ..bench.config() }).await?;
     let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
-    let sound = sound(3 * PART + PART / 2, call as u64);
+    let sound = sound(2 * PART + PART / 2, call as u64);
     send(&mut ingest, &sound).await?;
     if live {
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -345,10 +346,8 @@ async fn the_mix_of_several_grows_as_well_and_is_the_one_that_is_made_at_the_end
     let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
     let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
     let (anns, bens) = (sound(3 * PART + PART / 2, 8), sound(3 * PART + PART / 4, 9));
-    for (ann_says, ben_says) in anns.chunks(1 << 20).zip(bens.chunks(1 << 20)) {
-        send(&mut ann, ann_says).await?;
-        send(&mut ben, ben_says).await?;
-    }
+    send(&mut ann, &anns).await?;
+    send(&mut ben, &bens).await?;
     until("two parts of the mix are sent", async || Ok(bench.verbs(0, "mono.wav").len() == 3)).await?;
     let before = bench.store.calls().len();
     ann.stop("over").await;
