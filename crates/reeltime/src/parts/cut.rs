@@ -36,12 +36,13 @@ impl Body {
     }
 }
 
-/// A part, and its place in memory.
-pub(super) struct Cut {
+/// A part on its way.
+pub(super) struct Part {
     pub(super) number: u32,
     pub(super) body: Bytes,
-    /// The bytes can not change any more.
+    /// The bytes can not change any more: who has sent them need not look at them again.
     pub(super) lasting: bool,
+    /// Its place in memory.
     pub(super) room: OwnedSemaphorePermit,
 }
 
@@ -88,7 +89,7 @@ impl Cuts {
         &mut self,
         known: impl Fn(u32) -> bool,
         room: impl Future<Output = OwnedSemaphorePermit>,
-    ) -> Result<Option<Cut>, Error> {
+    ) -> Result<Option<Part>, Error> {
         match &mut self.source {
             Source::File { file, size } => {
                 let parts = parts(*size);
@@ -100,7 +101,7 @@ impl Cuts {
                     if number == 1 || bytes < PART as u64 || !known(number) {
                         let room = room.await;
                         let body = read(Arc::clone(file), number, bytes as usize).await?;
-                        return Ok(Some(Cut { number, body, lasting: true, room }));
+                        return Ok(Some(Part { number, body, lasting: true, room }));
                     }
                 }
                 Ok(None)
@@ -121,7 +122,7 @@ impl Cuts {
                 let body = Bytes::from(std::mem::replace(rest, behind));
                 self.count += 1;
                 self.size += body.len() as u64;
-                Ok(Some(Cut { number: self.count, body, lasting: false, room }))
+                Ok(Some(Part { number: self.count, body, lasting: false, room }))
             }
         }
     }

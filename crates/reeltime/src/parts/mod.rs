@@ -14,13 +14,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use reeltime_core::keys::ObjectKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
 use crate::catalogue::{Catalogue, NewObject, Upload, UploadedPart};
@@ -31,7 +30,7 @@ use crate::store::{MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, Store, Stor
 mod cut;
 
 pub(crate) use cut::Body;
-use cut::{Cut, Cuts};
+use cut::{Cuts, Part};
 
 /// Parts of one file that are sent side by side.
 const AT_ONCE: usize = 2;
@@ -43,16 +42,6 @@ pub(crate) struct Uploads {
     store: Arc<dyn Store>,
     /// One permit for each part that may be held in memory.
     room: Arc<Semaphore>,
-}
-
-/// A part on its way.
-struct Part {
-    number: u32,
-    body: Bytes,
-    /// The bytes can not change any more: who has sent them need not look at them again.
-    lasting: bool,
-    /// Its place in memory.
-    _room: OwnedSemaphorePermit,
 }
 
 /// A part that the store has.
@@ -230,7 +219,7 @@ impl PartUpload {
     pub(crate) async fn send(&mut self, file: &Arc<File>, number: u32) -> Result<(), Error> {
         let room = self.uploads.room().await;
         let body = cut::read(Arc::clone(file), number, PART).await?;
-        let part = Part { number, body, lasting: true, _room: room };
+        let part = Part { number, body, lasting: true, room };
         let sent =
             send(Arc::clone(&self.uploads), self.upload.clone(), self.sent.get(&number).cloned(), part);
         let (number, sent) = sent.await?;
@@ -240,34 +229,34 @@ impl PartUpload {
 
     /// Sends what is not sent yet, and makes the object.
     async fn finish(mut self, mut cuts: Cuts) -> Result<ObjectMeta, Error> {
-        let mut sending = FuturesUnordered::new();
+        // Tasks, since those that are sent have to make room for those that are cut.
+        let mut sending = JoinSet::new();
         loop {
             let room = self.uploads.room();
-            let Some(Cut { number, body, lasting, room }) =
-                cuts.next(|number| self.is_lasting(number), room).await?
-            else {
-                break;
-            };
-            if number > MOST_PARTS {
+            let Some(part) = cuts.next(|number| self.is_lasting(number), room).await? else { break };
+            if part.number > MOST_PARTS {
                 let why = format!("it takes more than {MOST_PARTS} parts");
                 return Err(StoreError::Refused { what: self.upload.key.to_string(), why }.into());
             }
-            let known = self.sent.get(&number).cloned();
-            let part = Part { number, body, lasting, _room: room };
-            sending.push(send(Arc::clone(&self.uploads), self.upload.clone(), known, part));
-            if sending.len() >= AT_ONCE
-                && let Some(sent) = sending.next().await
-            {
-                let (number, sent) = sent?;
-                self.sent.insert(number, sent);
+            let known = self.sent.get(&part.number).cloned();
+            sending.spawn(send(Arc::clone(&self.uploads), self.upload.clone(), known, part));
+            if sending.len() >= AT_ONCE {
+                self.note(sending.join_next().await)?;
             }
         }
-        while let Some(sent) = sending.next().await {
-            let (number, sent) = sent?;
-            self.sent.insert(number, sent);
+        while let Some(sent) = sending.join_next().await {
+            self.note(Some(sent))?;
         }
         let (count, size) = cuts.total();
         self.complete(count, size).await
+    }
+
+    fn note(&mut self, sent: Option<Result<Result<(u32, Sent), Error>, JoinError>>) -> Result<(), Error> {
+        if let Some(sent) = sent {
+            let (number, sent) = sent.map_err(|error| Error::Spool(io::Error::other(error)))??;
+            self.sent.insert(number, sent);
+        }
+        Ok(())
     }
 
     async fn complete(&self, count: u32, size: u64) -> Result<ObjectMeta, Error> {
@@ -293,19 +282,21 @@ async fn send(
     known: Option<Sent>,
     part: Part,
 ) -> Result<(u32, Sent), Error> {
-    let Part { number, body, lasting, .. } = part;
+    let Part { number, body, lasting, room: _room } = part;
     let (size, hashed) = (body.len() as u32, body.clone());
     let crc32c = tokio::task::spawn_blocking(move || crc32c::crc32c(&hashed)).await;
-    let crc32c = crc32c.map_err(|error| Error::Spool(std::io::Error::other(error)))?;
+    let crc32c = crc32c.map_err(|error| Error::Spool(io::Error::other(error)))?;
     if let Some(Sent { part, .. }) =
         known.filter(|known| (known.part.crc32c, known.part.size) == (crc32c, size))
     {
+        metrics::counter!("reeltime_upload_parts_kept_total").increment(1);
         return Ok((number, Sent { part, lasting }));
     }
     let (parts, key) = uploads.parts(&upload.key)?;
     let tag = parts.put_part(&key, &upload.id, number, body).await?;
     let part = UploadedPart { tag, crc32c, size };
     uploads.catalogue.note_part(&upload, number, &part).await?;
+    metrics::counter!("reeltime_upload_parts_sent_total").increment(1);
     crash::point("part_put");
     Ok((number, Sent { part, lasting }))
 }

@@ -23,16 +23,28 @@ use crate::catalogue::{RecordingState, stage_unique};
 use crate::error::Error;
 use crate::parts::PartUpload;
 use crate::spool::TrackLog;
-use crate::store::{PART, StoreError};
+use crate::store::PART;
 
 /// How long a store that did not take a part is left alone, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// A track on its way to the store.
+#[derive(Debug, Default)]
+enum Track {
+    /// Nothing of it was sent.
+    #[default]
+    New,
+    /// Its parts are sent as it grows.
+    Parts(PartUpload),
+    /// It is sent when it is whole.
+    Whole,
+}
+
 /// What of a recording is uploaded while it is recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
-    uploads: HashMap<TrackId, Option<PartUpload>>,
+    uploads: HashMap<TrackId, Track>,
     /// Until when the store is left alone, and for how long that is.
     rests: Option<(Instant, Duration)>,
     pub(super) mixing: Mixing,
@@ -41,15 +53,17 @@ pub(crate) struct Growing {
 impl Growing {
     /// Takes the upload to this object, if there is one.
     pub(crate) fn take(&mut self, key: &ObjectKey) -> Option<PartUpload> {
-        let is = |upload: &Option<PartUpload>| upload.as_ref().is_some_and(|upload| upload.key() == key);
-        self.uploads.values_mut().find(|upload| is(upload))?.take()
+        let is = |track: &Track| matches!(track, Track::Parts(upload) if upload.key() == key);
+        let found = self.uploads.values_mut().find(|track| is(track))?;
+        if let Track::Parts(upload) = std::mem::replace(found, Track::Whole) { Some(upload) } else { None }
     }
 
     /// The track's next part; `None` where it is not to be uploaded before its end.
     fn next(&self, track: TrackId) -> Option<u32> {
         match self.uploads.get(&track) {
-            None => Some(2),
-            Some(upload) => upload.as_ref().map(PartUpload::next),
+            None | Some(Track::New) => Some(2),
+            Some(Track::Parts(upload)) => Some(upload.next()),
+            Some(Track::Whole) => None,
         }
     }
 
@@ -102,7 +116,7 @@ impl Recorder {
                 Err(Error::Store(error)) if !error.is_passing() => {
                     // What is wrong is said where the recording is published; that is where it has to be right.
                     debug!(recording = %recording.id, %error, "a track is not uploaded while it grows");
-                    growing.uploads.insert(log.id(), None);
+                    growing.uploads.insert(log.id(), Track::Whole);
                 }
                 Err(error) => {
                     warn!(recording = %recording.id, %error, "cannot upload what has grown; trying again");
@@ -121,42 +135,31 @@ impl Recorder {
         growing: &mut Growing,
     ) -> Result<(), Error> {
         while let Some(path) = self.grown_sound(log, growing.next(log.id())) {
-            let upload = match growing.uploads.remove(&log.id()).flatten() {
-                Some(upload) => upload,
-                None => match self.begin_track(recording, log).await? {
-                    Some(upload) => upload,
-                    None => return Ok(drop(growing.uploads.insert(log.id(), None))),
-                },
-            };
-            let upload = growing.uploads.entry(log.id()).insert_entry(Some(upload)).into_mut();
-            let Some(upload) = upload else { return Ok(()) };
-            let file = tokio::task::spawn_blocking(|| File::open(path)).await;
-            let file = file.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
-            let number = upload.next();
-            match upload.send(&Arc::new(file), number).await {
-                // What was sent is gone: the publisher begins anew.
-                Err(Error::Store(StoreError::NotFound { .. })) => growing.uploads.insert(log.id(), None),
-                sent => {
-                    sent?;
+            let upload = growing.uploads.entry(log.id()).or_default();
+            let upload = match upload {
+                Track::Whole => break,
+                Track::Parts(upload) => upload,
+                Track::New => {
+                    *upload = self.begin_track(recording, log).await?;
                     continue;
                 }
             };
+            let file = tokio::task::spawn_blocking(|| File::open(path)).await;
+            let file = file.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
+            let number = upload.next();
+            upload.send(&Arc::new(file), number).await?;
         }
         Ok(())
     }
 
-    /// Begins a track's upload, or goes on with one that an earlier process began. `None` where the store takes none.
-    async fn begin_track(
-        &self,
-        recording: &LiveRecording,
-        log: &TrackLog,
-    ) -> Result<Option<PartUpload>, Error> {
+    /// Begins a track's upload, or goes on with one that an earlier process began.
+    async fn begin_track(&self, recording: &LiveRecording, log: &TrackLog) -> Result<Track, Error> {
         let header = log.header();
         let mut object = self.master_object(recording, &header, master_of(&header))?;
         if !self.inner().uploads.takes(&object.key) {
-            return Ok(None);
+            return Ok(Track::Whole);
         }
         object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
-        Ok(Some(self.inner().uploads.open(&object).await?))
+        Ok(Track::Parts(self.inner().uploads.open(&object).await?))
     }
 }

@@ -230,7 +230,10 @@ impl Recorder {
         let grown = if rendition == GROWS { growing.mixing.take().await } else { None };
         drop(growing);
         let Some(grown) = grown else { return Ok(None) };
-        let Some(head) = grown.final_head(tracks, job) else { return Ok(None) };
+        let head = grown.final_head(tracks, job);
+        let end = if head.is_some() { "kept" } else { "made_anew" };
+        metrics::counter!("reeltime_live_mixes_total", "end" => end).increment(1);
+        let Some(head) = head else { return Ok(None) };
         let (file, size, Some(upload)) = (grown.file, grown.size, grown.upload) else { return Ok(None) };
         let target = Arc::clone(&file);
         let headed = tokio::task::spawn_blocking(move || target.write_all_at(&head, 0)).await;
