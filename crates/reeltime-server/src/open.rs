@@ -27,6 +27,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        live_uploads: settings.live_uploads,
+        upload_budget: settings.upload_budget,
         ..defaults
     }
 }

@@ -3,11 +3,14 @@
 
 use std::error::Error;
 
-use build::{START, TENANT, all, get, id, key, object, publication, publish, recording, states, step};
+use build::{
+    START, TENANT, all, get, id, key, object, part, publication, publish, recording, states, step, upload,
+};
 use reeltime::catalogue::{
     Catalogue, CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication,
-    Recording, RecordingState, StateChange, stage_unique,
+    Recording, RecordingState, StateChange, Upload, stage_unique,
 };
+use reeltime::store::UploadId;
 use reeltime_core::id::TrackId;
 use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
@@ -41,6 +44,8 @@ macro_rules! catalogue_contract {
             no_key_is_given_twice,
             the_sweeper_finds_what_is_left,
             what_is_marked_cannot_be_published,
+            an_upload_is_known_until_its_object_is_published,
+            an_upload_takes_a_staged_object_of_its_own,
             odd_names_stay_apart,
             writes_at_the_same_time_each_get_their_own_answer,
             a_closed_catalogue_says_so,
@@ -451,6 +456,62 @@ pub async fn what_is_marked_cannot_be_published(catalogue: &dyn Catalogue) -> Ou
     assert!(!catalogue.mark(TENANT, &key("b.wav")).await?, "what is published stays");
     catalogue.forget(TENANT, &key("b.wav")).await?;
     assert_eq!(states(catalogue, 2).await?, [ObjectState::Published]);
+    Ok(())
+}
+
+/// Whoever goes on with an upload finds its parts, the last one noted under each number.
+pub async fn an_upload_is_known_until_its_object_is_published(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin(&recording(1, "call")).await?;
+    for (name, age) in [("b.wav", 2), ("a.wav", 1)] {
+        catalogue.stage(&object(1, name)).await?;
+        catalogue.begin_upload(&upload(1, name, age)).await?;
+    }
+    let (a, b) = (upload(1, "a.wav", 1), upload(1, "b.wav", 2));
+    catalogue.note_part(&a, 3, &part("three", u32::MAX)).await?;
+    catalogue.note_part(&a, 2, &part("two", 7)).await?;
+    catalogue.note_part(&a, 2, &part("two again", 8)).await?;
+    catalogue.note_part(&b, 2, &part("another's", 9)).await?;
+    let other = Upload { id: UploadId("begun anew".to_owned()), ..a.clone() };
+    catalogue.note_part(&other, 4, &part("of an upload that is not known", 1)).await?;
+    let expected = vec![(2, part("two again", 8)), (3, part("three", u32::MAX))];
+    assert_eq!(catalogue.upload(TENANT, &a.key).await?, Some((a.clone(), expected)));
+    assert_eq!(catalogue.uploads(TENANT).await?, [a.clone(), b.clone()]);
+    assert_eq!(catalogue.uploads("other").await?, []);
+    assert_eq!(catalogue.upload("other", &a.key).await?, None);
+
+    let _ = catalogue.publish(&publication(1, &["a.wav"])).await?;
+    assert_eq!(catalogue.upload(TENANT, &a.key).await?, None);
+    catalogue.end_upload("other", &b.key).await?;
+    assert_eq!(catalogue.uploads(TENANT).await?, [b.clone()]);
+    catalogue.end_upload(TENANT, &b.key).await?;
+    catalogue.end_upload(TENANT, &b.key).await?;
+    assert_eq!(catalogue.uploads(TENANT).await?, []);
+    catalogue.begin_upload(&b).await?;
+    assert_eq!(catalogue.upload(TENANT, &b.key).await?, Some((b, Vec::new())), "its parts went with it");
+    Ok(())
+}
+
+/// An upload whose object is not staged would be found by nobody.
+pub async fn an_upload_takes_a_staged_object_of_its_own(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin(&recording(1, "call")).await?;
+    catalogue.begin(&recording(2, "call")).await?;
+    let not_staged = Err(CatalogueError::NotStaged { key: key("a.wav") });
+    assert_eq!(catalogue.begin_upload(&upload(1, "a.wav", 0)).await, not_staged);
+    catalogue.stage(&object(1, "a.wav")).await?;
+    assert_eq!(catalogue.begin_upload(&upload(2, "a.wav", 0)).await, not_staged);
+    let foreign = Upload { tenant: "other".to_owned(), ..upload(1, "a.wav", 0) };
+    assert_eq!(catalogue.begin_upload(&foreign).await, not_staged);
+    catalogue.begin_upload(&upload(1, "a.wav", 0)).await?;
+    let twice = catalogue.begin_upload(&upload(1, "a.wav", 1)).await;
+    assert_eq!(twice, Err(CatalogueError::KeyTaken { key: key("a.wav") }));
+    assert_eq!(catalogue.uploads(TENANT).await?, [upload(1, "a.wav", 0)]);
+
+    let removed = catalogue.delete(TENANT, id(1)).await?.ok_or("it was there")?;
+    assert_eq!(catalogue.uploads(TENANT).await?.len(), 1, "what the store still has of it is to be aborted");
+    for key in removed.keys() {
+        catalogue.forget(TENANT, key).await?;
+    }
+    assert_eq!(catalogue.uploads(TENANT).await?.len(), 1);
     Ok(())
 }
 

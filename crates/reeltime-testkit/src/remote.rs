@@ -33,7 +33,7 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     begun: u64,
     away: bool,
-    faults: std::collections::VecDeque<Fault>,
+    faults: std::collections::VecDeque<Option<Fault>>,
     /// Calls that changed something, by what they did and on which key.
     calls: Vec<String>,
 }
@@ -54,7 +54,12 @@ impl RemoteStore {
 
     /// The next calls that change something meet these, in order, one each.
     pub fn meet(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.lock().faults.extend(faults);
+        self.lock().faults.extend(faults.into_iter().map(Some));
+    }
+
+    /// `calls` calls that change something go well, and the one after them meets this.
+    pub fn meet_after(&self, calls: usize, fault: Fault) {
+        self.lock().faults.extend(std::iter::repeat_n(None, calls).chain([Some(fault)]));
     }
 
     /// The calls that changed something, as `verb key`.
@@ -79,7 +84,7 @@ impl RemoteStore {
         work: impl FnOnce(&mut State) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut state = self.lock();
-        let fault = if state.away { Some(Fault::Away) } else { state.faults.pop_front() };
+        let fault = if state.away { Some(Fault::Away) } else { state.faults.pop_front().flatten() };
         match fault {
             Some(Fault::Away) => return Err(away(what)),
             Some(Fault::Refused) => {

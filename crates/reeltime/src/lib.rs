@@ -15,6 +15,7 @@ mod crash;
 mod encode;
 pub mod error;
 pub mod file;
+mod parts;
 pub mod recorder;
 mod render;
 pub mod source;

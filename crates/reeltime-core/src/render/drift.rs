@@ -71,13 +71,14 @@ pub struct DriftMeter {
     first: Option<(Micros, u64)>,
     /// Microseconds that one bin lasts.
     width: i64,
+    /// As many as there is time so far, [`BINS`] at most.
     bins: Vec<Option<Point>>,
 }
 
 impl DriftMeter {
     /// Of a track of so many samples per second, counted in this way.
     pub fn new(rate: u32, counting: Counting) -> Self {
-        Self { rate: rate.max(1), counting, first: None, width: 1_000_000, bins: vec![None; BINS] }
+        Self { rate: rate.max(1), counting, first: None, width: 1_000_000, bins: Vec::new() }
     }
 
     /// The log's next packet, of `samples` samples per channel.
@@ -92,7 +93,11 @@ impl DriftMeter {
         while arrival / self.width >= BINS as i64 {
             self.double();
         }
-        keep_least(&mut self.bins[(arrival / self.width) as usize], Point { arrival, end, delay });
+        let bin = (arrival / self.width) as usize;
+        if bin >= self.bins.len() {
+            self.bins.resize(bin + 1, None);
+        }
+        keep_least(&mut self.bins[bin], Point { arrival, end, delay });
     }
 
     /// What the packets so far tell of the clock: `None` where nothing is to be corrected, since the track is short,
@@ -111,14 +116,14 @@ impl DriftMeter {
 
     /// Twice as long bins.
     fn double(&mut self) {
-        for index in 0..BINS / 2 {
-            let (first, second) = (self.bins[2 * index], self.bins[2 * index + 1]);
-            self.bins[index] = first;
-            if let Some(second) = second {
-                keep_least(&mut self.bins[index], second);
+        let least = |pair: &[Option<Point>]| {
+            let mut least = pair[0];
+            if let Some(second) = pair.get(1).copied().flatten() {
+                keep_least(&mut least, second);
             }
-        }
-        self.bins[BINS / 2..].fill(None);
+            least
+        };
+        self.bins = self.bins.chunks(2).map(least).collect();
         self.width *= 2;
     }
 

@@ -206,6 +206,12 @@ impl Mixer {
         Ok(true)
     }
 
+    /// Whether this time of the recording's clock is mixed already: of a track that began then and joins now, what lies
+    /// before is left out.
+    pub fn is_past(&self, time: Micros) -> bool {
+        Place::new(self.rate, self.rate, None, time, self.origin).at < self.at as i64
+    }
+
     /// Goes on with a later layout of an open track. What is mixed is not mixed again.
     pub fn extend(&mut self, track: usize, layout: &Layout) {
         if let Some(track) = self.track(track) {

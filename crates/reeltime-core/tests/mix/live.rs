@@ -151,3 +151,14 @@ fn where_every_track_has_its_channel_nobody_can_join() {
     let mut live = Live::new(plan(Arrangement::Tracks), &voices[..1], &[40]);
     assert!(!live.mixer.join(voices[1].input(Pcm::boxed(voices[1].format))).unwrap());
 }
+
+/// Who began at the very moment to which it is mixed is heard from his first sample on.
+#[test]
+fn a_mixer_tells_whether_a_time_is_mixed_already() {
+    let voices = pair();
+    let mut live = Live::new(Plan { origin: Some(Micros(0)), ..plan(Arrangement::Mix) }, &voices[..1], &[40]);
+    live.run();
+    let mixed = Micros::from_millis(800);
+    assert!(live.mixer.is_past(Micros(0)) && live.mixer.is_past(Micros(mixed.0 - 100)));
+    assert!(!live.mixer.is_past(mixed));
+}

@@ -19,6 +19,15 @@ pub(crate) fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe_figures() {
+    describe_counter!("reeltime_upload_parts_sent_total", "Parts of files that the store has taken");
+    describe_counter!(
+        "reeltime_upload_parts_kept_total",
+        "Parts that came out as the store had them already"
+    );
+    describe_counter!(
+        "reeltime_live_mixes_total",
+        "Mixes that grew with their recording: kept at its end, or made anew"
+    );
     describe_gauge!("reeltime_ready", "1 where a new session would be taken");
     describe_gauge!("reeltime_sessions", "Sessions now");
     describe_gauge!("reeltime_recordings", "Recordings that are not published yet");

@@ -81,6 +81,10 @@ pub(crate) struct Recording {
     pub(crate) renditions: Vec<Rendition>,
     /// Bytes of files made on demand.
     pub(crate) cache_budget: u64,
+    /// Whether files are uploaded while they grow.
+    pub(crate) live_uploads: bool,
+    /// Bytes of parts held in memory.
+    pub(crate) upload_budget: u64,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
     pub(crate) resume_window: Duration,
@@ -204,6 +208,8 @@ impl Rows {
             })?,
             renditions: self.read("renditions", text::renditions)?,
             cache_budget: self.read("cache_budget", text::bytes)?,
+            live_uploads: self.read("live_uploads", text::boolean)?,
+            upload_budget: self.read("upload_budget", text::bytes)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,
             resume_window: self.read("resume_window", text::duration)?,

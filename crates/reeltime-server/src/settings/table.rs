@@ -106,6 +106,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "What is kept of a recording of several speakers beside each track, as `wav:mono,mp3:stereo`; or none",
     ),
     row("cache_budget", "BYTES", "2GiB", "Files made on demand that are kept in the data folder; 0: none"),
+    row(
+        "live_uploads",
+        "BOOL",
+        "true",
+        "Upload files while they grow, where the store takes uploads in parts",
+    ),
+    row("upload_budget", "BYTES", "64MiB", "Memory for parts on their way to the store, 5 MiB each"),
     row("flush_interval", "TIME", "200ms", "A killed process loses at most this much of what it received"),
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),
     row("resume_window", "TIME", "30s", "How long a lost session waits for its client to come back"),

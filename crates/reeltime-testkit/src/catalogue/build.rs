@@ -4,8 +4,9 @@ use std::error::Error;
 
 use reeltime::catalogue::{
     Catalogue, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Recording,
-    RecordingState, StateChange, StoredObject,
+    RecordingState, StateChange, StoredObject, Upload, UploadedPart,
 };
+use reeltime::store::{PartTag, UploadId};
 use reeltime_core::id::RecordingId;
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::{Micros, UtcMicros};
@@ -41,6 +42,16 @@ pub(super) fn object(n: u128, name: &str) -> NewObject {
         mime_type: "audio/wav".to_owned(),
         created_at: UtcMicros(START),
     }
+}
+
+/// An upload to an object of recording `n`.
+pub(super) fn upload(n: u128, name: &str, age: i64) -> Upload {
+    let (tenant, begun_at) = (TENANT.to_owned(), UtcMicros(START + age));
+    Upload { tenant, recording: id(n), key: key(name), id: UploadId(format!("to {name}")), begun_at }
+}
+
+pub(super) fn part(tag: &str, crc32c: u32) -> UploadedPart {
+    UploadedPart { tag: PartTag(tag.to_owned()), crc32c, size: 5 << 20 }
 }
 
 pub(super) fn publication(n: u128, names: &[&str]) -> Publication {

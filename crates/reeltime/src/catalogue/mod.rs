@@ -32,7 +32,7 @@ pub use error::CatalogueError;
 pub use sqlite::SqliteCatalogue;
 pub use types::{
     Call, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page, Publication,
-    Recording, RecordingState, StateChange, StoredObject,
+    Recording, RecordingState, StateChange, StoredObject, Upload, UploadedPart,
 };
 
 /// The tenant where none is named.
@@ -152,6 +152,48 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where the catalogue cannot be read.
     async fn key_taken(&self, key: &ObjectKey) -> Result<bool, CatalogueError>;
+
+    /// Enters an upload in parts that the store has begun, before any byte of it is sent: so that one that nobody goes
+    /// on with is found.
+    ///
+    /// # Errors
+    /// [`CatalogueError::NotStaged`] where the recording has no such staged object; [`CatalogueError::KeyTaken`] where
+    /// an upload to it is known already.
+    async fn begin_upload(&self, upload: &Upload) -> Result<(), CatalogueError>;
+
+    /// Notes that the store has taken part `number` of an upload; the last one noted under a number counts. Of an upload
+    /// that is not known (any more) nothing is noted.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn note_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        part: &UploadedPart,
+    ) -> Result<(), CatalogueError>;
+
+    /// The upload to the object `key` that was begun and whose object is not published, with its parts in order.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn upload(
+        &self,
+        tenant: &str,
+        key: &ObjectKey,
+    ) -> Result<Option<(Upload, Vec<(u32, UploadedPart)>)>, CatalogueError>;
+
+    /// All such uploads, oldest first: the sweeper's list.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn uploads(&self, tenant: &str) -> Result<Vec<Upload>, CatalogueError>;
+
+    /// Removes an upload that is aborted, with its parts; [`publish`](Self::publish) removes those of its objects.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn end_upload(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError>;
 
     /// Writes out what is queued and closes the catalogue; later calls fail with [`CatalogueError::Closed`].
     /// Dropping it is safe too, since every answered change is durable.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use reeltime_core::manifest::State as RecordingState;
 
+use crate::store::{PartTag, UploadId};
+
 /// An enum whose variants have one name each, in the database and outside.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -230,6 +232,32 @@ pub struct StoredObject {
     pub size: u64,
     /// The CRC32C of its bytes, where one was made.
     pub crc32c: Option<u32>,
+}
+
+/// An upload in parts that a store has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Whose it is.
+    pub tenant: String,
+    /// The recording that its object belongs to.
+    pub recording: RecordingId,
+    /// The object's key, as staged.
+    pub key: ObjectKey,
+    /// What the store calls it.
+    pub id: UploadId,
+    /// When it was begun.
+    pub begun_at: UtcMicros,
+}
+
+/// A part that the store has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedPart {
+    /// What the store calls it.
+    pub tag: PartTag,
+    /// The CRC32C of its bytes.
+    pub crc32c: u32,
+    /// How many bytes it has.
+    pub size: u32,
 }
 
 /// What publishing a recording takes. One with nothing recorded (no objects, no key, no duration) can only

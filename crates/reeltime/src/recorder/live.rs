@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bell::{self, Bell};
 use super::clock::RecordingClock;
+use super::growing::Growing;
 use crate::catalogue::RecordingState;
 use crate::spool::TrackLog;
 
@@ -26,6 +27,8 @@ pub(crate) struct LiveRecording {
     pub(crate) created: UtcMicros,
     /// Held while its files are made, and while they are removed.
     pub(crate) files: tokio::sync::Mutex<()>,
+    /// What of its files is uploaded while they grow; held while that is done.
+    pub(crate) growing: Arc<tokio::sync::Mutex<Growing>>,
     inner: Mutex<Inner>,
 }
 
@@ -63,7 +66,8 @@ impl LiveRecording {
             entered: false,
         };
         let files = tokio::sync::Mutex::new(());
-        Self { id, tenant, call, purpose, created, files, inner: Mutex::new(inner) }
+        let growing = Arc::default();
+        Self { id, tenant, call, purpose, created, files, growing, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

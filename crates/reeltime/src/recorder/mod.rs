@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
+use crate::parts::Uploads;
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
@@ -30,6 +31,8 @@ mod cache;
 mod clock;
 mod encoded;
 mod events;
+mod growing;
+mod grown;
 mod ingest;
 mod live;
 mod media;
@@ -79,6 +82,10 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// Whether files are uploaded while they grow, where the store takes uploads in parts.
+    pub live_uploads: bool,
+    /// Bytes of parts on their way to the store that are held in memory; at least one part is.
+    pub upload_budget: u64,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -112,6 +119,8 @@ impl RecorderConfig {
             publishers: 16,
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            live_uploads: true,
+            upload_budget: 64 << 20,
         }
     }
 }
@@ -126,6 +135,7 @@ pub(crate) struct Inner {
     pub(crate) spool: Spool,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) registry: Registry,
     pub(crate) publishing: Arc<tokio::sync::Semaphore>,
     /// Told whenever a recording has left the registry.
@@ -203,6 +213,7 @@ impl Recorder {
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
+            uploads: Uploads::new(Arc::clone(&catalogue), Arc::clone(&store), config.upload_budget),
             catalogue,
             store,
             registry: Registry::default(),

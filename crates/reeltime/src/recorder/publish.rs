@@ -22,13 +22,14 @@ use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
     CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Published,
-    RecordingState, Removed, StoredObject, stage_unique,
+    RecordingState, Removed, StoredObject, Upload, stage_unique,
 };
 use crate::crash;
 use crate::error::Error;
+use crate::parts::Body;
 use crate::render::{Job, render, survey_chain};
 use crate::spool::{Chain, Disk, TrackLog};
-use crate::store::{ByteStream, StoreError};
+use crate::store::{ByteStream, ObjectMeta, StoreError};
 
 /// A track with everything that its file is made from.
 pub(super) struct Settled {
@@ -165,6 +166,7 @@ impl Recorder {
     ) -> Result<Option<Removed>, Error> {
         let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
         self.inner().cache.forget(id);
+        self.inner().uploads.sweep(tenant, |upload| upload.recording != id).await?;
         for key in removed.keys() {
             self.inner().store.delete(key).await?;
             self.inner().catalogue.forget(tenant, key).await?;
@@ -222,8 +224,7 @@ impl Recorder {
         track: &Settled,
         output: Output,
     ) -> Result<StoredObject, Error> {
-        let key = self.key(recording, &track.header, extension(&output))?;
-        let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, output.mime());
+        let object = self.master_object(recording, &track.header, output)?;
         let finished = self.finished(track, &output).await?;
         let body = || {
             Ok(render(Job {
@@ -238,16 +239,20 @@ impl Recorder {
         self.put(recording, object, finished.as_deref(), body).await
     }
 
+    /// The object of a track's file, under the key that it has if that is free.
+    pub(super) fn master_object(
+        &self,
+        recording: &LiveRecording,
+        header: &LogHeader,
+        output: Output,
+    ) -> Result<NewObject, Error> {
+        let key = self.key(recording, header, extension(&output))?;
+        Ok(new_object(recording, Some(header.track), ObjectKind::Master, key, output.mime()))
+    }
+
     /// The file that is the output already, where the track's sound lies in one.
     async fn finished(&self, track: &Settled, output: &Output) -> Result<Option<PathBuf>, Error> {
-        let linear = track.header.format.codec == Codec::S16le;
-        let filled = match *output {
-            Output::Wav { samples: Samples::AsReceived, gaps, sizes: Sizes::Exact } => gaps == Gaps::Fill,
-            Output::Wav { samples: Samples::Linear { gain: 1.0 }, gaps, sizes: Sizes::Exact } if linear => {
-                gaps == Gaps::Fill
-            }
-            Output::Wav { .. } | Output::Ogg { .. } => return Ok(None),
-        };
+        let Some(filled) = is_sound(&track.header, output) else { return Ok(None) };
         let (recorder, log, layout) = (self.clone(), Arc::clone(&track.log), track.layout.clone());
         let find = move || recorder.inner().spool.finished_sound(&log, &layout, filled);
         let sound = tokio::task::spawn_blocking(find).await.map_err(std::io::Error::other).flatten();
@@ -277,24 +282,22 @@ impl Recorder {
     ) -> Result<StoredObject, Error> {
         let wanted = object.key.clone();
         let mut n = 1;
+        let mut gone = false;
         loop {
             let ours = !recording.is_fresh() && self.is_staged(&object).await?;
             object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
             crash::point("staged");
-            let stored = match finished {
-                Some(file) => self.inner().store.adopt(&object.key, file).await.transpose(),
-                None => None,
-            };
-            let stored = match stored {
-                Some(adopted) => adopted,
-                None => self.inner().store.put(&object.key, body()?).await,
-            };
-            match stored {
-                Err(StoreError::AlreadyExists { .. }) if ours => {
+            match self.transfer(recording, &object, finished, &body).await {
+                Err(Error::Store(StoreError::AlreadyExists { .. })) if ours => {
                     // What an earlier attempt left there.
                     self.inner().store.delete(&object.key).await?;
                 }
-                Err(StoreError::AlreadyExists { .. }) => {
+                Err(Error::Store(StoreError::NotFound { .. })) if !gone => {
+                    // Its upload is not there any more, and so is nothing of what was sent.
+                    self.inner().uploads.give_up(&object).await?;
+                    gone = true;
+                }
+                Err(Error::Store(StoreError::AlreadyExists { .. })) => {
                     // Somebody else's, of whom this catalogue knows nothing: it stays, and the row goes.
                     self.inner().catalogue.mark(&object.tenant, &object.key).await?;
                     self.inner().catalogue.forget(&object.tenant, &object.key).await?;
@@ -307,6 +310,31 @@ impl Recorder {
                 }
             }
         }
+    }
+
+    /// Brings the bytes of a staged object to the store, in the way that costs least.
+    async fn transfer(
+        &self,
+        recording: &LiveRecording,
+        object: &NewObject,
+        finished: Option<&Path>,
+        body: &impl Fn() -> Result<ByteStream, Error>,
+    ) -> Result<ObjectMeta, Error> {
+        let inner = self.inner();
+        if let Some(file) = finished
+            && let Some(adopted) = inner.store.adopt(&object.key, file).await?
+        {
+            return Ok(adopted);
+        }
+        if !inner.uploads.takes(&object.key) {
+            return Ok(inner.store.put(&object.key, body()?).await?);
+        }
+        let begun = recording.growing.lock().await.take(&object.key);
+        let body = match finished {
+            Some(file) => Body::open(file.to_owned()).await?,
+            None => Body::Stream(body()?),
+        };
+        inner.uploads.put(object, begun, body).await
     }
 
     /// Whether an earlier attempt of ours entered this very object.
@@ -351,13 +379,30 @@ impl Recorder {
     }
 }
 
+/// Whether the output is the track's sound file, once that has its sizes: `Some(true)` where nothing may be missing in it.
+pub(super) fn is_sound(header: &LogHeader, output: &Output) -> Option<bool> {
+    let linear = header.format.codec == Codec::S16le;
+    match *output {
+        Output::Wav { samples: Samples::AsReceived, gaps, sizes: Sizes::Exact } => Some(gaps == Gaps::Fill),
+        Output::Wav { samples: Samples::Linear { gain: 1.0 }, gaps, sizes: Sizes::Exact } if linear => {
+            Some(gaps == Gaps::Fill)
+        }
+        Output::Wav { .. } | Output::Ogg { .. } => None,
+    }
+}
+
 /// What a track's file holds: the track as received, or what its façade promises.
 pub(super) fn master(track: &Settled) -> Output {
-    match track.header.purpose {
+    master_of(&track.header)
+}
+
+/// [`master`], before all of the track is there.
+pub(super) fn master_of(header: &LogHeader) -> Output {
+    match header.purpose {
         Purpose::Transcribe { gain, .. } => {
             Output::Wav { samples: Samples::Linear { gain }, gaps: Gaps::Cut, sizes: Sizes::Exact }
         }
-        Purpose::Plain => Output::as_received(track.header.format.codec),
+        Purpose::Plain => Output::as_received(header.format.codec),
     }
 }
 
@@ -481,6 +526,8 @@ pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layou
 /// Removes what earlier processes staged and never published, and what of deleted recordings is left.
 pub(super) async fn sweep_objects(recorder: &Recorder) -> Result<(), Error> {
     let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
+    let living = |upload: &Upload| recorder.inner().registry.recording(tenant, upload.recording).is_some();
+    recorder.inner().uploads.sweep(tenant, living).await?;
     for object in catalogue.objects_in(tenant, ObjectState::Staged, Clock::utc(), 10_000).await? {
         // One that is about to be published again needs its row.
         if recorder.inner().registry.recording(tenant, object.recording).is_none() {

@@ -103,6 +103,11 @@ impl Registry {
         self.lock().recordings.get(&id).filter(|recording| recording.tenant == tenant).cloned()
     }
 
+    /// Every recording that is not published yet.
+    pub(crate) fn recordings(&self) -> Vec<Arc<LiveRecording>> {
+        self.lock().recordings.values().cloned().collect()
+    }
+
     /// Live recordings with this text in a participant's name; ASCII letters of either case.
     pub(crate) fn with_participant(&self, tenant: &str, text: &str) -> Vec<RecordingId> {
         let text = text.to_ascii_lowercase();

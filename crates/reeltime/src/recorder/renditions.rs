@@ -13,13 +13,13 @@ use tracing::warn;
 use super::live::LiveRecording;
 use super::media::job;
 use super::part::Part;
-use super::publish::{Settled, new_object};
+use super::publish::Settled;
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::{Recorder, Rendition};
-use crate::catalogue::{ObjectKind, StoredObject};
+use crate::catalogue::StoredObject;
 use crate::error::Error;
-use crate::render::drift_of;
+use crate::render::{MixJob, MixTrack, drift_of};
 use crate::spool::Chain;
 use crate::store::read_file;
 
@@ -34,6 +34,10 @@ impl Recorder {
             return Ok(());
         }
         for (track, described) in tracks.iter().zip(described) {
+            if let Some(known) = track.log.drift_ppm() {
+                described.drift_ppm = known;
+                continue;
+            }
             let chain = Chain::find(&**self.inner().spool.disk(), track.log.id())?;
             let layout = track.layout.clone();
             let measured = tokio::task::spawn_blocking(move || drift_of(&chain, &layout)).await;
@@ -55,15 +59,14 @@ impl Recorder {
             return Ok(stored);
         }
         for rendition in &self.inner().config.renditions {
-            let made = match self.make(tracks, manifest, *rendition).await {
-                Ok(made) => made,
+            let object = match self.make_and_store(recording, tracks, manifest, *rendition).await? {
+                Ok(object) => object,
                 Err(error) => {
                     let format = rendition.format;
                     warn!(recording = %recording.id, %format, %error, "cannot make what is to be kept; it is left out");
                     continue;
                 }
             };
-            let object = self.store_rendition(recording, tracks, *rendition, &made).await?;
             manifest.renditions.push(manifest::Rendition {
                 format: rendition.format.name().to_owned(),
                 layout: rendition.layout.name().to_owned(),
@@ -78,25 +81,45 @@ impl Recorder {
         Ok(stored)
     }
 
-    async fn make(
+    /// The rendition in the store; or inside, why it cannot be made.
+    async fn make_and_store(
+        &self,
+        recording: &LiveRecording,
+        tracks: &[Settled],
+        manifest: &Manifest,
+        rendition: Rendition,
+    ) -> Result<Result<StoredObject, MediaError>, Error> {
+        let job = match self.rendition_job(tracks, manifest, rendition) {
+            Ok(job) => job,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(object) = self.store_grown(recording, tracks, rendition, &job).await? {
+            return Ok(Ok(object));
+        }
+        match self.make(&job).await {
+            Ok(made) => Ok(Ok(self.store_rendition(recording, tracks, rendition, &made).await?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn rendition_job(
         &self,
         tracks: &[Settled],
         manifest: &Manifest,
         rendition: Rendition,
-    ) -> Result<Part, MediaError> {
-        let selection = Selection {
-            format: Some(rendition.format),
-            layout: Some(rendition.layout),
-            ..Selection::default()
-        };
+    ) -> Result<MixJob, MediaError> {
         let mut logged = Vec::new();
         for track in tracks {
             let described = manifest.tracks.iter().find(|described| described.id == track.log.id());
             let drift_ppm = described.and_then(|described| described.drift_ppm);
-            logged.push(crate::render::MixTrack { drift_ppm, ..self.logged(track, false)? });
+            logged.push(MixTrack { drift_ppm, ..self.logged(track, false)? });
         }
-        let mut job = job(logged, &selection);
+        let mut job = job(logged, &rendition.selection());
         job.tags = tags(manifest, &manifest.tracks.iter().collect::<Vec<_>>(), &job, Pauses::Silence)?;
+        Ok(job)
+    }
+
+    async fn make(&self, job: &MixJob) -> Result<Part, MediaError> {
         let (part, writer) = Part::create(self.inner().cache.part()).map_err(Error::Spool)?;
         let mut bytes = job.prepare(&self.inner().store, None).await?.start(Some(Box::new(writer)));
         while let Some(chunk) = bytes.next().await {
@@ -112,14 +135,19 @@ impl Recorder {
         rendition: Rendition,
         made: &Part,
     ) -> Result<StoredObject, Error> {
-        let layout = rendition.layout.name();
-        let key = self.key_of(recording, &tracks[0].header, (layout, layout), rendition.format.name())?;
-        let object = new_object(recording, None, ObjectKind::Rendition, key, rendition.format.mime());
+        let object = self.mix_object(recording, &tracks[0].header, rendition)?;
         let body = || {
             let file = File::open(made.path()).map_err(Error::Spool)?;
             let size = file.metadata().map_err(Error::Spool)?.len();
             Ok(read_file(Arc::new(file), 0..size))
         };
         self.put(recording, object, Some(made.path()), body).await
+    }
+}
+
+impl Rendition {
+    /// What is asked for to have it made.
+    pub(super) fn selection(self) -> Selection {
+        Selection { format: Some(self.format), layout: Some(self.layout), ..Selection::default() }
     }
 }

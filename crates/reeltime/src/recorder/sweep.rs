@@ -13,7 +13,7 @@ use super::{Inner, Recorder};
 const BEAT: Duration = Duration::from_millis(250);
 /// Each 20 s.
 const PING_BEATS: u64 = 80;
-/// Each second.
+/// Each second: space on the disk, and what has grown by a part.
 const SPACE_BEATS: u64 = 4;
 
 pub(super) async fn run(recorder: Weak<Inner>) {
@@ -28,6 +28,7 @@ pub(super) async fn run(recorder: Weak<Inner>) {
         recorder.sweep_sessions(tick.is_multiple_of(PING_BEATS));
         recorder.end_recordings();
         if tick.is_multiple_of(SPACE_BEATS) {
+            recorder.upload_growing();
             tokio::task::spawn_blocking(move || recorder.inner().cache.yield_space());
         }
     }

@@ -18,6 +18,10 @@ use reeltime_core::timeline::{Counting, Layout};
 
 use tokio::sync::Semaphore;
 
+mod grow;
+
+pub(crate) use grow::Growth;
+
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
 use crate::error::Error;
@@ -432,7 +436,9 @@ impl Prepared {
             if let Ok(chain) = Chain::find(disk, log.id()) {
                 *found = Arc::new(chain);
             }
-            let layout = match &since.layouts[number] {
+            // Who joined after what is known was found out is mixed from the next time on.
+            let Some(known) = since.layouts.get(number) else { continue };
+            let layout = match known {
                 Some(layout) => layout.clone(),
                 None => survey_chain(found)?,
             };
@@ -453,7 +459,7 @@ impl Prepared {
                         given = true;
                         mixer.push(number, meta, payload);
                     })?;
-                    match (more, since.ended[number]) {
+                    match (more, since.ended.get(number).is_some_and(|ended| *ended)) {
                         (false, true) => mixer.end(number),
                         (false, false) if !given => return Ok(Progress::AllRead),
                         _ => {}

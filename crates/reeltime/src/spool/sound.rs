@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use reeltime_core::log::LogHeader;
 use reeltime_core::media::wav;
 use reeltime_core::timeline::{Counting, Layout};
 
@@ -33,10 +34,8 @@ impl Spool {
         filled: bool,
     ) -> io::Result<Option<FinishedSound>> {
         let (header, counters) = (log.header(), layout.counters);
-        let ordered = header.counting != Counting::Timestamps;
-        let whole = counters.duplicates + counters.trimmed_samples == 0
-            && (!filled || layout.samples == counters.media_samples);
-        let (Some(written), true, true) = (log.sound_written(), ordered, whole) else { return Ok(None) };
+        let whole = is_whole(&header, layout, filled);
+        let (Some(written), true) = (log.sound_written(), whole) else { return Ok(None) };
         let (Some(open), Some(head)) =
             (wav::Head::of(header.format, None), wav::Head::of(header.format, Some(counters.media_samples)))
         else {
@@ -51,6 +50,29 @@ impl Spool {
             _ => Ok(None),
         }
     }
+
+    /// Where the sound of a track lies that is being recorded, once its first `bytes` bytes are synced, if as far as is
+    /// known they are the beginning of its [finished file](Self::finished_sound). Where that turns out otherwise, there
+    /// will be none.
+    pub fn growing_sound(&self, log: &TrackLog, bytes: u64) -> Option<PathBuf> {
+        let header = log.header();
+        let head = wav::Head::of(header.format, None)?;
+        let synced = head.to_bytes().len() as u64 + *log.synced().borrow() * head.block_align();
+        if synced < bytes || header.number > 0 {
+            return None;
+        }
+        // With nothing missing, a position is also a number of bytes.
+        let whole = is_whole(&header, &log.layout()?, true);
+        self.disk().path(&sound_name(log.id(), header.number)).filter(|_| whole)
+    }
+}
+
+/// Whether the packets, one behind the other as they were logged, are what is to be heard.
+fn is_whole(header: &LogHeader, layout: &Layout, filled: bool) -> bool {
+    let counters = layout.counters;
+    header.counting != Counting::Timestamps
+        && counters.duplicates + counters.trimmed_samples == 0
+        && (!filled || layout.samples == counters.media_samples)
 }
 
 fn finish(path: PathBuf, head: &wav::Head, written: u64) -> io::Result<Option<FinishedSound>> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{Encoder, Event, GapReason, LogHeader, PacketMeta};
+use reeltime_core::render::{Drift, DriftMeter};
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Layout, Survey};
 use tokio::sync::{Notify, oneshot, watch};
@@ -68,6 +69,8 @@ pub(super) struct State {
     beats: u32,
     /// `None` for a track that was taken over from an earlier process: its past is in the files.
     survey: Option<Survey>,
+    /// How its clock runs, as long as its timeline is known.
+    drift: DriftMeter,
 }
 
 /// Whether a block that waits is to be written.
@@ -107,6 +110,7 @@ impl TrackLog {
         survey: Option<Survey>,
         shard: ShardHandle,
     ) -> Self {
+        let drift = DriftMeter::new(header.format.rate, header.counting);
         let state = State {
             header,
             pen: None,
@@ -121,6 +125,7 @@ impl TrackLog {
             taken: samples,
             beats: 0,
             survey,
+            drift,
         };
         let id = state.header.track;
         let synced = watch::Sender::new(safe);
@@ -175,6 +180,14 @@ impl TrackLog {
     /// The timeline as of now; `None` where only the files know all of it.
     pub fn layout(&self) -> Option<Layout> {
         self.lock().survey.as_ref().map(Survey::layout)
+    }
+
+    /// By how much the track's clock is off, in parts in a million; `Some(None)`: not by so much that it matters. `None`
+    /// where only the files know.
+    pub fn drift_ppm(&self) -> Option<Option<f64>> {
+        let state = self.lock();
+        let layout = state.survey.as_ref()?.layout();
+        Some(state.drift.drift(&layout).map(Drift::ppm))
     }
 
     /// Bytes of the sound file, where the log is closed, that is its first and only one, and all of it was written by
@@ -424,6 +437,7 @@ impl State {
         self.samples = self.samples.max(meta.timestamp + samples);
         if let Some(survey) = self.survey.as_mut() {
             survey.packet(meta, samples);
+            self.drift.packet(meta, samples);
         }
     }
 

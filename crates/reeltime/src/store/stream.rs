@@ -112,6 +112,11 @@ impl ByteSender {
         self.items.blocking_send(Item::Chunk(chunk)).map_err(|_| StreamClosed)
     }
 
+    /// Whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.items.is_closed()
+    }
+
     /// Ends the body: it is complete.
     ///
     /// # Errors

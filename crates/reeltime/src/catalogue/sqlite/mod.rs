@@ -20,13 +20,14 @@ use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
 
 use super::{
     Call, Catalogue, CatalogueError, Filter, Listing, NewObject, NewRecording, Object, ObjectState, Page,
-    Publication, Published, Recording, Removed, StateChange,
+    Publication, Published, Recording, Removed, StateChange, Upload, UploadedPart,
 };
 use failure::Failure;
 use writer::Writer;
 
 mod failure;
 mod read;
+mod uploads;
 mod write;
 mod writer;
 
@@ -164,6 +165,40 @@ impl Catalogue for SqliteCatalogue {
 
     async fn key_taken(&self, key: &ObjectKey) -> Result<bool, CatalogueError> {
         self.explain(read::key_taken(&mut *self.reader().await?, key).await)
+    }
+
+    async fn begin_upload(&self, upload: &Upload) -> Result<(), CatalogueError> {
+        let upload = upload.clone();
+        self.writer.write(move |db| Box::pin(async move { uploads::begin(db, &upload).await })).await
+    }
+
+    async fn note_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        part: &UploadedPart,
+    ) -> Result<(), CatalogueError> {
+        let (upload, part) = (upload.clone(), part.clone());
+        self.writer
+            .write(move |db| Box::pin(async move { uploads::note_part(db, &upload, number, &part).await }))
+            .await
+    }
+
+    async fn upload(
+        &self,
+        tenant: &str,
+        key: &ObjectKey,
+    ) -> Result<Option<(Upload, Vec<(u32, UploadedPart)>)>, CatalogueError> {
+        self.explain(uploads::with_parts(&mut *self.reader().await?, tenant, key).await)
+    }
+
+    async fn uploads(&self, tenant: &str) -> Result<Vec<Upload>, CatalogueError> {
+        self.explain(uploads::all(&mut *self.reader().await?, tenant).await)
+    }
+
+    async fn end_upload(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError> {
+        let (tenant, key) = (tenant.to_owned(), key.clone());
+        self.writer.write(move |db| Box::pin(async move { uploads::end(db, &tenant, &key).await })).await
     }
 
     async fn close(&self) {

@@ -172,9 +172,7 @@ fn to_recording(row: &SqliteRow) -> Result<Recording, Failure> {
 fn to_object(row: &SqliteRow) -> Result<Object, Failure> {
     Ok(Object {
         key: key(row)?,
-        recording: RecordingId(
-            uuid(row, "recording_id")?.ok_or(CatalogueError::Unreadable { what: "recording_id" })?,
-        ),
+        recording: recording_id(row)?,
         track: uuid(row, "track_id")?.map(TrackId),
         kind: parsed(row, "kind")?,
         mime_type: row.try_get("mime_type")?,
@@ -183,6 +181,12 @@ fn to_object(row: &SqliteRow) -> Result<Object, Failure> {
         state: parsed(row, "state")?,
         created_at: UtcMicros(row.try_get("created_at")?),
     })
+}
+
+/// The column `recording_id` of a row.
+pub(super) fn recording_id(row: &SqliteRow) -> Result<RecordingId, Failure> {
+    let unreadable = CatalogueError::Unreadable { what: "recording_id" };
+    Ok(RecordingId(uuid(row, "recording_id")?.ok_or(unreadable)?))
 }
 
 /// The column `key` of a row.

@@ -164,12 +164,12 @@ async fn publish_object(
     .bind(blob(new.recording.0))
     .bind(integer(object.size, "bytes")?)
     .bind(object.crc32c.map(i64::from))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    match published.rows_affected() {
-        0 => Err(CatalogueError::NotStaged { key: object.key.clone() }.into()),
-        _ => Ok(()),
+    if published.rows_affected() == 0 {
+        return Err(CatalogueError::NotStaged { key: object.key.clone() }.into());
     }
+    super::uploads::end(db, &new.tenant, &object.key).await
 }
 
 /// False where there is no such recording, or it is deleted.

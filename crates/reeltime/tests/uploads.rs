@@ -1,0 +1,417 @@
+//! Files that go to the store in parts, also while they grow: what is published is what was recorded, whatever was sent
+//! before and whatever went wrong, and no more is sent than has to be.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use reeltime::catalogue::{Catalogue, RecordingState, SqliteCatalogue};
+use reeltime::recorder::{Ingest, Recorder, RecorderConfig, Seating, Selection, SessionRequest};
+use reeltime::spool::FolderLock;
+use reeltime::store::{PART, Store};
+use reeltime_core::id::RecordingId;
+use reeltime_core::log::{Counting, Purpose};
+use reeltime_core::media::{Codec, Format};
+use reeltime_core::wire::v1::ClientMessage;
+use reeltime_testkit::remote::{Fault, RemoteStore};
+use tempfile::TempDir;
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const TENANT: &str = "default";
+const FORMAT: Format = Format { codec: Codec::S16le, rate: 48_000, channels: 2 };
+const HEAD: usize = 44;
+
+/// A recorder with all that it needs; what lies in the folder and the store outlives it.
+struct Bench {
+    folder: TempDir,
+    store: Arc<RemoteStore>,
+}
+
+impl Bench {
+    fn new() -> Outcome<Self> {
+        Ok(Self { folder: TempDir::new()?, store: Arc::default() })
+    }
+
+    fn config(&self) -> RecorderConfig {
+        let mut config = RecorderConfig::new(self.folder.path());
+        config.call_linger = Duration::ZERO;
+        config.spool.reserve = 0;
+        config.spool.sync_interval = Duration::from_millis(100);
+        config
+    }
+
+    async fn catalogue(&self) -> Outcome<SqliteCatalogue> {
+        Ok(SqliteCatalogue::open(self.folder.path().join("catalogue.db")).await?)
+    }
+
+    async fn open(&self, config: RecorderConfig) -> Outcome<Recorder> {
+        let lock = FolderLock::take(self.folder.path())?;
+        let catalogue = Arc::new(self.catalogue().await?);
+        Ok(Recorder::open(config, lock, catalogue, Arc::clone(&self.store) as Arc<dyn Store>).await?)
+    }
+
+    /// The object whose key ends in this.
+    async fn object(&self, end: &str) -> Outcome<Vec<u8>> {
+        let all = self.store.list("recordings/").await?;
+        let meta =
+            all.iter().find(|meta| meta.key.as_str().ends_with(end)).ok_or("there is no such object")?;
+        let chunks: Vec<_> = self.store.get(&meta.key, None).await?.try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    /// What was done to such an object since `calls` calls, without its key.
+    fn verbs(&self, calls: usize, end: &str) -> Vec<String> {
+        let calls = self.store.calls().into_iter().skip(calls);
+        let of = calls.filter_map(|call| {
+            let (verb, key) = call.rsplit_once(' ')?;
+            key.ends_with(end).then(|| verb.to_owned())
+        });
+        of.collect()
+    }
+}
+
+/// No two parts of it are alike.
+fn sound(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut sound = vec![0; bytes / 4 * 4];
+    fastrand::Rng::with_seed(seed).fill(&mut sound);
+    sound
+}
+
+async fn session(recorder: &Recorder, call: &str, participant: &str) -> Outcome<(Ingest, RecordingId)> {
+    session_in(FORMAT, recorder, call, participant).await
+}
+
+async fn session_in(
+    format: Format,
+    recorder: &Recorder,
+    call: &str,
+    participant: &str,
+) -> Outcome<(Ingest, RecordingId)> {
+    let request = SessionRequest {
+        tenant: TENANT.to_owned(),
+        call: Some(call.to_owned()),
+        participant: Some(participant.to_owned()),
+        format,
+        counting: Counting::Samples,
+        purpose: Purpose::Plain,
+        speaks_v1: true,
+    };
+    let (ingest, info) = recorder.open_session(request).await?;
+    Ok((ingest, info.recording))
+}
+
+async fn send(ingest: &mut Ingest, sound: &[u8]) -> Outcome {
+    for message in sound.chunks(32 << 10) {
+        ingest.audio(message).await?;
+    }
+    Ok(())
+}
+
+/// Waits for what comes about by itself.
+async fn until(what: &str, holds: impl AsyncFn() -> Outcome<bool>) -> Outcome {
+    for _ in 0..600 {
+        if holds().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(format!("this has not come about in a minute: {what}").into())
+}
+
+async fn complete(recorder: &Recorder, recording: RecordingId) -> Outcome {
+    until("the recording is complete", async || {
+        let view = recorder.recording(TENANT, recording).await?;
+        Ok(view.is_some_and(|view| view.state == RecordingState::Complete))
+    })
+    .await
+}
+
+async fn publish(recorder: &Recorder, ingest: Ingest, recording: RecordingId) -> Outcome {
+    ingest.stop("over").await;
+    complete(recorder, recording).await
+}
+
+fn is_wav_of(file: &[u8], sound: &[u8]) -> bool {
+    file.len() == HEAD + sound.len() && file.starts_with(b"RIFF") && file[HEAD..] == *sound
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hanging_up_sends_the_tail_and_the_first_part_alone() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(3 * PART + PART / 2, 1);
+    send(&mut ingest, &sound).await?;
+    until("two parts are sent", async || Ok(bench.verbs(0, "ann.wav") == ["begin", "part 2", "part 3"]))
+        .await?;
+    let before = bench.store.calls().len();
+    publish(&recorder, ingest, recording).await?;
+    let after: BTreeSet<_> = bench.verbs(before, "ann.wav").into_iter().collect();
+    assert_eq!(after, ["complete", "part 1", "part 4"].map(str::to_owned).into());
+    assert_eq!(bench.store.calls().len() - before, 4, "and the manifest: {:?}", bench.store.calls());
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &sound));
+    assert_eq!(bench.store.open_uploads(), []);
+    assert_eq!(bench.catalogue().await?.uploads(TENANT).await?, []);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_less_than_a_part_is_one_put_and_nothing_is_sent_before_its_end() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(PART - HEAD, 2);
+    send(&mut ingest, &sound).await?;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(bench.store.calls(), [] as [String; 0]);
+    publish(&recorder, ingest, recording).await?;
+    assert_eq!(bench.verbs(0, "ann.wav"), ["put"]);
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &sound));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_while_it_grows_where_that_is_off() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(RecorderConfig { live_uploads: false, ..bench.config() }).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(2 * PART, 3);
+    send(&mut ingest, &sound).await?;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(bench.store.calls(), [] as [String; 0]);
+    publish(&recorder, ingest, recording).await?;
+    assert_eq!(bench.verbs(0, "ann.wav")[0], "begin");
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &sound));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_turns_out_otherwise_is_sent_again() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(3 * PART, 4);
+    send(&mut ingest, &sound).await?;
+    until("part 2 is sent", async || Ok(bench.verbs(0, "ann.wav").contains(&"part 2".to_owned()))).await?;
+    // A pause makes of the sound file something else than the track: its parts are looked at again.
+    ingest.text(ClientMessage::Pause { reason: None });
+    send(&mut ingest, &sound[..960 * 4]).await?;
+    ingest.text(ClientMessage::Resume);
+    send(&mut ingest, &sound[..PART]).await?;
+    publish(&recorder, ingest, recording).await?;
+    let silence = vec![0; 960 * 4];
+    let expected = [&sound[..], &silence, &sound[..PART]].concat();
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &expected));
+    let twice = bench.verbs(0, "ann.wav").iter().filter(|verb| *verb == "part 2").count();
+    assert_eq!(twice, 1, "what came out the same is not: {:?}", bench.store.calls());
+    Ok(())
+}
+
+/// Another process goes on with what the first has sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_process_sends_nothing_that_is_there() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(3 * PART + PART / 2, 5);
+    send(&mut ingest, &sound).await?;
+    until("two parts are sent", async || Ok(bench.verbs(0, "ann.wav").len() == 3)).await?;
+    recorder.drain(Duration::ZERO).await;
+    drop((ingest, recorder));
+    let before = bench.store.calls().len();
+    let recorder = reopen(&bench).await?;
+    complete(&recorder, recording).await?;
+    let after: BTreeSet<_> = bench.verbs(before, "ann.wav").into_iter().collect();
+    assert_eq!(after, ["complete", "part 1", "part 4"].map(str::to_owned).into());
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &sound));
+    Ok(())
+}
+
+/// The folder's lock goes with the last task that holds the recorder.
+async fn reopen(bench: &Bench) -> Outcome<Recorder> {
+    for _ in 0..100 {
+        if FolderLock::take(bench.folder.path()).is_ok() {
+            let mut config = bench.config();
+            config.patience.resume_window = Duration::ZERO;
+            return bench.open(config).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the first recorder still has the folder".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_recording_is_gone_is_aborted_at_the_next_start() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, _) = session(&recorder, "call", "ann").await?;
+    send(&mut ingest, &sound(2 * PART, 6)).await?;
+    until("a part is sent", async || Ok(bench.verbs(0, "ann.wav").len() == 2)).await?;
+    recorder.drain(Duration::ZERO).await;
+    drop((ingest, recorder));
+    assert_eq!(bench.store.open_uploads().len(), 1);
+    remove_logs(bench.folder.path())?;
+    let recorder = reopen(&bench).await?;
+    assert_eq!(bench.store.open_uploads(), []);
+    assert_eq!(bench.catalogue().await?.uploads(TENANT).await?, []);
+    drop(recorder);
+    Ok(())
+}
+
+fn remove_logs(folder: &Path) -> Outcome {
+    Ok(std::fs::remove_dir_all(folder.join("spool"))?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_live_recording_leaves_no_upload() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    send(&mut ingest, &sound(2 * PART, 7)).await?;
+    until("a part is sent", async || Ok(bench.verbs(0, "ann.wav").len() == 2)).await?;
+    recorder.delete(TENANT, recording).await?;
+    assert_eq!(bench.store.open_uploads(), []);
+    assert_eq!(bench.catalogue().await?.uploads(TENANT).await?, []);
+    assert_eq!(bench.store.list("").await?, []);
+    Ok(())
+}
+
+/// One call to the store fails, each in turn, in each way: the object is the same, and nothing is left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_object_is_the_same_whichever_call_fails() -> Outcome {
+    // begin, three parts, complete, the manifest.
+    let runs = (0..6).flat_map(|call| {
+        let kinds = [Fault::Away, Fault::ReplyLost, Fault::Refused].into_iter();
+        kinds.flat_map(move |fault| [true, false].map(|live| (call, fault, live)))
+    });
+    let runs = runs.map(|(call, fault, live)| async move {
+        let done = one_fault(call, fault, live).await;
+        done.map_err(|error| format!("call {call}, {fault:?}, live: {live}: {error}"))
+    });
+    let outcomes: Vec<_> = futures_util::future::join_all(runs).await;
+    let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(failed, [] as [String; 0]);
+    Ok(())
+}
+
+async fn one_fault(call: usize, fault: Fault, live: bool) -> Outcome {
+    let bench = Bench::new()?;
+    bench.store.meet_after(call, fault);
+    // In one of the two ways, there is room for one part.
+    let upload_budget = if live { 64 << 20 } else { 0 };
+    let recorder = bench.open(RecorderConfig { live_uploads: live, upload_budget, ..bench.config() }).await?;
+    let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+    let sound = sound(2 * PART + PART / 2, call as u64);
+    send(&mut ingest, &sound).await?;
+    if live {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+    }
+    publish(&recorder, ingest, recording).await?;
+    if !is_wav_of(&bench.object("ann.wav").await?, &sound) {
+        return Err("the object is another".into());
+    }
+    let heard = recorder.media(TENANT, recording, &Selection::default()).await?;
+    let heard: Vec<_> = heard.read(None).await?.try_collect().await?;
+    if !is_wav_of(&heard.concat(), &sound) {
+        return Err("what is heard is another".into());
+    }
+    let objects = bench.store.list("").await?;
+    if objects.len() != 2 {
+        return Err(format!("more than the recording and its manifest: {objects:?}").into());
+    }
+    // Of an upload whose beginning nobody was told of there is a name and no byte.
+    let nameless = usize::from(fault == Fault::ReplyLost && call == 0);
+    match (bench.store.open_uploads().len(), bench.catalogue().await?.uploads(TENANT).await?.len()) {
+        (open, 0) if open == nameless => Ok(()),
+        (open, known) => Err(format!("{open} uploads are open, {known} are known").into()),
+    }
+}
+
+const MONO: Format = Format { channels: 1, ..FORMAT };
+
+/// What the mix is when it is made of the stored tracks: nothing of what was made before is asked.
+async fn mix_of_tracks(recorder: &Recorder, recording: RecordingId) -> Outcome<Vec<u8>> {
+    let selection = Selection { layout: Some(Seating::Mono), rate: Some(MONO.rate), ..Selection::default() };
+    let media = recorder.media(TENANT, recording, &selection).await?;
+    let chunks: Vec<_> = media.read(None).await?.try_collect().await?;
+    Ok(chunks.concat())
+}
+
+/// Beside the tracks of two speakers their mix grows, and what is sent at the end is its tail and its first part.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mix_of_several_grows_as_well_and_is_the_one_that_is_made_at_the_end() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
+    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
+    let (anns, bens) = (sound(3 * PART + PART / 2, 8), sound(3 * PART + PART / 4, 9));
+    send(&mut ann, &anns).await?;
+    send(&mut ben, &bens).await?;
+    until("two parts of the mix are sent", async || Ok(bench.verbs(0, "mono.wav").len() == 3)).await?;
+    let before = bench.store.calls().len();
+    ann.stop("over").await;
+    publish(&recorder, ben, recording).await?;
+    let after: BTreeSet<_> = bench.verbs(before, "mono.wav").into_iter().collect();
+    assert_eq!(after, ["complete", "part 1", "part 4"].map(str::to_owned).into());
+    assert!(
+        bench.object("mono.wav").await? == mix_of_tracks(&recorder, recording).await?,
+        "the mix is another"
+    );
+    assert!(is_wav_of(&bench.object("ann.wav").await?, &anns));
+    assert!(is_wav_of(&bench.object("ben.wav").await?, &bens));
+    assert_eq!(bench.store.open_uploads(), []);
+    assert_eq!(left_over(bench.folder.path())?, 0, "the file that grew is gone");
+    Ok(())
+}
+
+/// Files in the recorder's own folder that are on their way.
+fn left_over(folder: &Path) -> Outcome<usize> {
+    Ok(std::fs::read_dir(folder.join("cache"))?.flatten().filter(|entry| entry.path().is_file()).count())
+}
+
+/// Who joins where it was mixed already (others were sent faster than they spoke) is heard all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_that_somebody_joined_too_late_is_made_anew() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
+    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
+    let said = sound(2 * PART + PART / 2, 10);
+    send(&mut ann, &said).await?;
+    send(&mut ben, &said).await?;
+    until("a part of the mix is sent", async || Ok(bench.verbs(0, "mono.wav").len() == 2)).await?;
+    let (mut eve, _) = session_in(MONO, &recorder, "call", "eve").await?;
+    send(&mut eve, &sound(PART, 11)).await?;
+    ann.stop("over").await;
+    ben.stop("over").await;
+    publish(&recorder, eve, recording).await?;
+    assert!(
+        bench.object("mono.wav").await? == mix_of_tracks(&recorder, recording).await?,
+        "the mix is another"
+    );
+    Ok(())
+}
+
+/// Marks are chapters of the mix, and stand in its head: it is another file than the one that grew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mix_with_a_mark_is_made_anew() -> Outcome {
+    let bench = Bench::new()?;
+    let recorder = bench.open(bench.config()).await?;
+    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
+    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
+    let said = sound(2 * PART + PART / 2, 12);
+    send(&mut ann, &said).await?;
+    send(&mut ben, &said).await?;
+    until("a part of the mix is sent", async || Ok(bench.verbs(0, "mono.wav").len() == 2)).await?;
+    ann.text(ClientMessage::Mark { name: "agreed".to_owned() });
+    ann.stop("over").await;
+    publish(&recorder, ben, recording).await?;
+    let mix = bench.object("mono.wav").await?;
+    assert!(mix == mix_of_tracks(&recorder, recording).await?, "the mix is another");
+    assert!(mix.windows(6).any(|window| window == b"agreed"));
+    assert_eq!(bench.store.open_uploads(), []);
+    Ok(())
+}
