@@ -12,6 +12,7 @@ use crate::export::Export;
 use crate::ls::Ls;
 use crate::send::Send;
 use crate::settings::{Layers, SETTINGS, Setting};
+use crate::store::Store;
 
 /// Records live conversations, every speaker, losing nothing that was received.
 #[derive(Debug, Parser)]
@@ -67,6 +68,8 @@ Examples:
   reeltime ls --call standup --state complete --limit 5
   reeltime ls -q anna --to http://recorder:7400 --json")]
     Ls(Ls),
+    /// Look at the store
+    Store(Store),
     /// Show each setting and where it came from
     #[command(after_help = "\
 Examples:

@@ -19,6 +19,7 @@ mod security;
 mod send;
 mod serve;
 mod settings;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Send(command) => send::run(command),
         Verb::Ls(command) => ls::run(command),
+        Verb::Store(command) => store::run(command),
         Verb::Recover(command) => recover::run(command),
         Verb::Export(command) => export::run(command),
         Verb::Bench(command) => bench::run(command),

@@ -27,6 +27,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        upload_workers: settings.upload_workers,
+        upload_bandwidth: settings.upload_bandwidth,
         ..defaults
     }
 }

@@ -18,11 +18,15 @@ use reeltime_core::keys::ObjectKey;
 pub mod folder;
 mod mount;
 mod stream;
+mod throttled;
+mod watched;
 
 pub use folder::FolderStore;
 pub(crate) use folder::read_file;
 pub use mount::MountedStore;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
+pub use throttled::Throttled;
+pub use watched::{Health, Watched};
 
 /// What a store knows of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +149,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether it lies elsewhere: losing this machine does not lose it, and it may be away while this machine is not.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// Where it lies, for people: a URL without anything secret, whose scheme is the kind of store.
+    fn place(&self) -> String {
+        "unknown:".to_owned()
     }
 
     /// Uploads in parts, where the store that has `key` takes them. With it comes the key in that store.

@@ -82,6 +82,10 @@ impl Store for MountedStore {
         self.main.is_remote()
     }
 
+    fn place(&self) -> String {
+        self.main.place()
+    }
+
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         let (store, inner) = self.at(key);
         store.parts(&inner)
