@@ -165,9 +165,10 @@ impl SharedLine {
 impl Said {
     /// Once for each cause, since it is the same for every recording.
     fn refused(&mut self, error: &Error) {
-        let cause = match error {
-            Error::Store(StoreError::Refused { why, .. }) => why.clone(),
-            error => error.to_string(),
+        let cause = if let Error::Store(StoreError::Refused { why, .. }) = error {
+            why.clone()
+        } else {
+            error.to_string()
         };
         if self.refusals.len() >= MOST_SAID {
             self.refusals.clear();

@@ -101,7 +101,6 @@ impl Local {
         if !same.await? {
             return Err(UploadError::Changed { path: self.path });
         }
-        crate::crash::point("transferred");
         let path = self.path.clone();
         blocking("remove", self.path, move || std::fs::remove_file(path)).await
     }
