@@ -8,6 +8,7 @@ import pytest
 from harness.clients import Ingest
 from harness.judges import wave_file
 from harness.oracle import indexed_pcm
+from harness.s3 import SECRET
 from harness.server import as_root, run_reeltime, until
 
 COUNT = 20
@@ -109,3 +110,38 @@ def test_uploads_keep_to_their_bandwidth(new_server):
     data = wave_file(server.stream(client.recording_id))[1]
     assert data.startswith(audio) and data.endswith(audio)
     assert server.metric("reeltime_store_bytes_total") >= details["bytes"]["published"] >= 1 << 20
+
+
+def test_an_s3_that_is_stopped_and_killed_is_waited_for_and_has_everything_once(new_server, s3):
+    server = new_server(**s3.settings("calls"), REELTIME_RENDITIONS="none").start()
+    assert (status(server)["kind"], status(server)["remote"]) == ("s3", True)
+    said, live = indexed_pcm("live", 64_000), Ingest(server, ack="disk")
+    ended = {}
+
+    def go_on(until_sample: int, since: int) -> None:
+        """Who talks is heard, and calls end, whatever the store does."""
+        live.send(said[2 * since : 2 * until_sample])
+        for n in range(COUNT):
+            name = f"{until_sample} {n}"
+            ended[record(server, name)] = name
+        live.until_acked(until_sample)
+
+    go_on(16_000, 0)
+    s3.suspend()
+    go_on(32_000, 16_000)
+    s3.kill()
+    go_on(48_000, 32_000)
+    found = until("the store to be known as away", lambda: (f := status(server))["health"]["away_since"] and f, 60)
+    assert found["backlog"]["recordings"] >= COUNT, found
+    s3.start()
+    go_on(64_000, 48_000)
+    live.stop()
+    ended[live.recording_id] = None
+    for recording, name in ended.items():
+        server.completed(recording, 90)
+        assert wave_file(server.stream(recording))[1] == (said if name is None else indexed_pcm(name, 8_000))
+    found = until("nothing to wait", lambda: (f := status(server))["backlog"]["recordings"] == 0 and f)
+    assert found["health"]["up"] is True and found["backlog"]["outage_seconds"] is None
+    stored = [key for key in s3.objects("calls/recordings/") if key.endswith(".wav")]
+    assert len(stored) == len(ended) == 4 * COUNT + 1, "each once"
+    assert SECRET not in server.log() and SECRET not in json.dumps(found)

@@ -32,7 +32,7 @@ const REFUSALS: u32 = 8;
 pub(crate) struct Orphans {
     /// A log that cannot be read may be of any recording: what is staged is left alone.
     keeps_staged: AtomicBool,
-    under_way: AtomicBool,
+    sweeping: tokio::sync::Mutex<()>,
     refusal_said: AtomicBool,
 }
 
@@ -45,14 +45,10 @@ impl Orphans {
 impl Recorder {
     /// Sweeps, unless the sweep before is still at it.
     pub(super) async fn sweep_orphans(&self) {
-        let orphans = &self.inner().orphans;
-        if orphans.under_way.swap(true, Ordering::AcqRel) {
-            return;
-        }
+        let Ok(_sweeping) = self.inner().orphans.sweeping.try_lock() else { return };
         if let Err(error) = self.mark_and_remove().await {
             debug!(%error, "cannot remove left-over objects now; trying again in a minute");
         }
-        orphans.under_way.store(false, Ordering::Release);
     }
 
     async fn mark_and_remove(&self) -> Result<(), Error> {

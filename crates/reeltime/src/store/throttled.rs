@@ -20,7 +20,7 @@ const PIECE: usize = 64 * 1024;
 const BURST: Duration = Duration::from_millis(250);
 
 /// A store whose uploads, whole or in parts, share so many bytes a second. Reading is not held back, and neither is a
-/// file that the store takes without a copy.
+/// file that the store takes without a copy. A part goes in one go, once its share is there.
 #[derive(Debug)]
 pub struct Throttled {
     store: Arc<dyn Store>,

@@ -321,6 +321,10 @@ impl Store for S3Store {
         true
     }
 
+    fn place(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         Some((self, key.clone()))
     }
