@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
     let key = build_key("recordings/", "session-123", "wav", UtcMicros(i64::try_from(now)?))?;
-    println!("{} goes to {key}", info.path.display());
+    eprintln!("{} goes to {key}", info.path.display());
     if let Err(later) = uploader.enqueue(RecordingJob { local_path: info.path, key }) {
         eprintln!("{later}");
     }

@@ -233,7 +233,7 @@ async fn a_store_that_lets_nothing_be_deleted_is_asked_no_more_than_once_a_sweep
     until("the refusal", async || Ok(recorder.store_status().health.failures == 1)).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(recorder.store_status().health.failures, 1);
-    assert_eq!(bench.rows(ObjectState::MarkedForDeletion).await?, [key.clone()]);
+    assert_eq!(bench.rows(ObjectState::MarkedForDeletion).await?, std::slice::from_ref(&key));
     assert!(bench.store.head(&key).await?.is_some() && bench.rows(ObjectState::Staged).await?.is_empty());
     Ok(())
 }
