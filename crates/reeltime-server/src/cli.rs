@@ -12,6 +12,7 @@ use crate::export::Export;
 use crate::ls::Ls;
 use crate::send::Send;
 use crate::settings::{Layers, SETTINGS, Setting};
+use crate::store::Store;
 
 /// Records live conversations, every speaker, losing nothing that was received.
 #[derive(Debug, Parser)]
@@ -122,30 +123,6 @@ pub(crate) struct Recover {
     /// Only show what would be recovered; nothing is written
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// One JSON document on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
-}
-
-/// `reeltime store`.
-#[derive(Debug, Args)]
-pub(crate) struct Store {
-    #[command(subcommand)]
-    pub(crate) verb: StoreVerb,
-}
-
-/// What to do with the store.
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreVerb {
-    /// Write, read, list, sign and delete a probe, and say in plain words what is wrong and what follows
-    Check(StoreCheck),
-}
-
-/// `reeltime store check`.
-#[derive(Debug, Args)]
-pub(crate) struct StoreCheck {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,

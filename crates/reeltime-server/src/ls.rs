@@ -101,7 +101,7 @@ pub(crate) fn run(command: Ls) -> anyhow::Result<()> {
 }
 
 /// The server at the address of the settings, if there is one.
-async fn answering(listen: &str) -> Option<Target> {
+pub(crate) async fn answering(listen: &str) -> Option<Target> {
     let local = listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
     let target: Target = local.parse().ok()?;
     let stream = timeout(GLANCE, TcpStream::connect(target.address())).await.ok()?;

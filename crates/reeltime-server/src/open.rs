@@ -29,6 +29,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         cache_budget: settings.cache_budget,
         live_uploads: settings.live_uploads,
         upload_budget: settings.upload_budget,
+        upload_workers: settings.upload_workers,
+        upload_bandwidth: settings.upload_bandwidth,
         ..defaults
     }
 }

@@ -154,6 +154,10 @@ impl Store for RemoteStore {
         true
     }
 
+    fn place(&self) -> String {
+        "memory://remote".to_owned()
+    }
+
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         Some((self, key.clone()))
     }

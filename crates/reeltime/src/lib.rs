@@ -9,6 +9,7 @@
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |
 //! | [`catalogue`] | which recordings there are |
+//! | [`upload`] | getting files into a store that may be away |
 
 pub mod catalogue;
 mod crash;
@@ -22,6 +23,7 @@ pub mod source;
 pub mod spool;
 pub mod store;
 mod sys;
+pub mod upload;
 
 pub use error::Error;
 pub use file::{ConversationRecorder, TranscribeRecorder};

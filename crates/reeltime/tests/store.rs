@@ -20,6 +20,23 @@ async fn make() -> Result<(TempDir, Box<dyn Store>), Box<dyn Error>> {
 
 reeltime_testkit::store_contract!(make);
 
+mod watched_and_throttled {
+    use std::error::Error;
+    use std::sync::Arc;
+
+    use reeltime::store::{FolderStore, Store, Throttled, Watched};
+    use tempfile::TempDir;
+
+    async fn make() -> Result<(TempDir, Box<dyn Store>), Box<dyn Error>> {
+        let folder = TempDir::new()?;
+        let store = FolderStore::open(folder.path().join("objects")).await?;
+        let throttled = Throttled::new(Arc::new(store), 1 << 30);
+        Ok((folder, Box::new(Watched::new(Arc::new(throttled)))))
+    }
+
+    reeltime_testkit::store_contract!(make);
+}
+
 fn key(text: &str) -> ObjectKey {
     ObjectKey::new(text).expect("a test names a key that can be one")
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use reeltime::recorder::Readiness;
+use reeltime::recorder::{Backlog, Readiness};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,6 +30,10 @@ pub(crate) struct Ready {
     sessions: usize,
     /// Recordings that are not published yet.
     recordings: usize,
+    /// Those of them that have ended and wait for the store.
+    backlog_recordings: usize,
+    /// Bytes of their logs.
+    backlog_bytes: u64,
     /// Bytes of all logs in the spool.
     spool_bytes: u64,
     /// Bytes free on the spool's disk.
@@ -42,22 +46,21 @@ pub(crate) struct Ready {
     budget_hours: Option<f64>,
 }
 
-impl From<Readiness> for Ready {
-    fn from(found: Readiness) -> Self {
+impl Ready {
+    fn new(found: &Readiness, backlog: Backlog) -> Self {
         let usage = found.usage;
-        let allowed = if usage.budget == 0 { u64::MAX } else { usage.budget.saturating_sub(usage.bytes) };
-        let room = usage.free.min(allowed);
-        let hours = room as f64 / found.bytes_per_second as f64 / 3_600.0;
         Self {
             ready: found.refusal.is_none(),
             reasons: found.refusal.iter().map(ToString::to_string).collect(),
             sessions: found.sessions,
             recordings: found.recordings,
+            backlog_recordings: backlog.recordings,
+            backlog_bytes: backlog.bytes,
             spool_bytes: usage.bytes,
             disk_free_bytes: usage.free,
             reserve_bytes: usage.reserve,
-            budget_bytes: room,
-            budget_hours: (found.bytes_per_second > 0).then_some(hours),
+            budget_bytes: found.room(),
+            budget_hours: found.hours(),
         }
     }
 }
@@ -75,7 +78,7 @@ pub(crate) async fn healthz() -> Json<Alive> {
     (status = 200, description = "A new session would be taken", body = Ready),
     (status = 503, description = "New sessions are refused; live ones go on", body = Ready)))]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let ready = Ready::from(app.recorder.readiness());
+    let ready = Ready::new(&app.recorder.readiness(), app.recorder.backlog());
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(ready)).into_response()
 }

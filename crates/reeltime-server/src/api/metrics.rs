@@ -1,12 +1,14 @@
 //! `/metrics`, for Prometheus. What the recorder counts is read when asked for, so that counting costs nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use reeltime::recorder::{Backlog, Readiness};
 
 use crate::app::App;
 
@@ -39,6 +41,16 @@ fn describe_figures() {
         "reeltime_sync_lag_seconds",
         "How long written audio has waited for its sync, at the worst"
     );
+    describe_gauge!("reeltime_spool_room_bytes", "Bytes that the spool can still take");
+    describe_gauge!("reeltime_spool_room_hours", "Hours of store outage that still fit at the present rate");
+    describe_gauge!("reeltime_backlog_recordings", "Recordings that have ended and wait for the store");
+    describe_gauge!("reeltime_backlog_bytes", "Bytes of their logs");
+    describe_gauge!("reeltime_backlog_oldest_seconds", "How long ago the oldest of them ended");
+    describe_gauge!("reeltime_store_up", "0 where the store did not answer when it was last asked");
+    describe_gauge!("reeltime_store_outage_seconds", "For how long nothing could be published");
+    describe_counter!("reeltime_store_requests_total", "Requests to the store: ok, failed or refused");
+    describe_counter!("reeltime_store_bytes_total", "Bytes sent to the store, or read from it");
+    describe_counter!("reeltime_swept_objects_total", "Left-over objects that were removed");
     describe_counter!("reeltime_received_bytes_total", "Bytes of audio heard; at least as many as appended");
     describe_counter!(
         "reeltime_appended_bytes_total",
@@ -78,6 +90,7 @@ fn observe(app: &App) {
     for (name, value) in figures {
         gauge!(name).set(value as f64);
     }
+    observe_backlog(&app.recorder.backlog(), &found);
     gauge!("reeltime_sync_lag_seconds").set(found.usage.lag.as_secs_f64());
     let totals = [
         ("reeltime_received_bytes_total", found.received),
@@ -88,6 +101,22 @@ fn observe(app: &App) {
     ];
     for (name, value) in totals {
         counter!(name).absolute(value);
+    }
+}
+
+fn observe_backlog(backlog: &Backlog, found: &Readiness) {
+    let seconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64();
+    let figures = [
+        ("reeltime_backlog_recordings", backlog.recordings as f64),
+        ("reeltime_backlog_bytes", backlog.bytes as f64),
+        ("reeltime_backlog_oldest_seconds", seconds(backlog.oldest)),
+        ("reeltime_store_outage_seconds", seconds(backlog.outage)),
+        ("reeltime_spool_room_bytes", found.room() as f64),
+        // Nothing is being recorded: it lasts for ever.
+        ("reeltime_spool_room_hours", found.hours().unwrap_or(f64::INFINITY)),
+    ];
+    for (name, value) in figures {
+        gauge!(name).set(value);
     }
 }
 

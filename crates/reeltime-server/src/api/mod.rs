@@ -9,6 +9,7 @@ mod media;
 pub(crate) mod metrics;
 mod peaks;
 pub(crate) mod recordings;
+mod store;
 pub(crate) mod view;
 
 pub(crate) use audio::selection;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(audio::url))
         .routes(routes!(peaks::peaks))
         .routes(routes!(events::events))
+        .routes(routes!(store::status))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

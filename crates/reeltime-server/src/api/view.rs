@@ -52,6 +52,18 @@ pub(crate) struct Recording {
     /// Named moments of any track; absent in lists
     #[serde(skip_serializing_if = "Option::is_none")]
     marks: Option<Vec<Moment>>,
+    /// Where its bytes are; absent in lists
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<Bytes>,
+}
+
+/// Where the bytes of a recording are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Bytes {
+    /// Of its logs, on the local disk
+    spool: u64,
+    /// Of its files, in the store
+    published: u64,
 }
 
 /// A stretch of a track on the recording's clock.
@@ -156,6 +168,7 @@ impl From<RecordingView> for Recording {
             mime_type: view.mime_type,
             previous_id: view.previous_id.map(|id| id.to_string()),
             participants: view.participants,
+            bytes: view.bytes.map(|bytes| Bytes { spool: bytes.spool, published: bytes.published }),
             gaps: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(gaps).collect()),
             pauses: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(pauses).collect()),
             marks: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(marks).collect()),

@@ -21,6 +21,8 @@ use super::{Plan, client, pcm, progress};
 
 /// Hang-ups a second.
 const HANG_UPS: u32 = 10;
+/// What carries bytes to the store.
+const UP: [&str; 2] = ["verb=\"put\"", "verb=\"part\""];
 /// How often a recording is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the store may take to have everything.
@@ -96,11 +98,8 @@ async fn cost(plan: &Plan, store: &str, name: &str, amount: Amount, more: &[&str
     let report = load.finish().await?;
     client::wait_complete(&server, amount.sessions, PATIENCE).await?;
     let cpu = server.cpu()? - before;
-    let (puts, bytes) = (
-        count(&server, "reeltime_store_puts_total").await?,
-        count(&server, "reeltime_store_put_bytes_total").await?,
-    );
-    let bundles = count(&server, "reeltime_bundles_total").await?;
+    let (puts, bytes) = (puts(&server).await?, count(&server, "reeltime_store_bytes_total", &UP).await?);
+    let bundles = count(&server, "reeltime_bundles_total", &[""]).await?;
     client::verify(&server, &report).await?;
     progress(&format!(
         "{name}: {} sessions took {:.2} s of CPU, {puts:.0} PUTs ({bundles:.0} bundles), {:.1} MB",
@@ -112,13 +111,20 @@ async fn cost(plan: &Plan, store: &str, name: &str, amount: Amount, more: &[&str
     Ok(Cost { cpu, puts, bundles, bytes })
 }
 
-/// The sum of a counter, over all its labels.
-async fn count(server: &Server, name: &str) -> anyhow::Result<f64> {
+/// Requests that are charged as PUTs.
+async fn puts(server: &Server) -> anyhow::Result<f64> {
+    let charged = [UP[0], UP[1], "verb=\"begin\"", "verb=\"complete\""];
+    count(server, "reeltime_store_requests_total", &charged).await
+}
+
+/// The sum of a counter over those of its labels in which one of `wanted` stands.
+async fn count(server: &Server, name: &str, wanted: &[&str]) -> anyhow::Result<f64> {
     let (_, text) = client::get(server.address, "/metrics").await?;
     let text = String::from_utf8_lossy(&text);
     let of = |line: &str| {
         let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
-        rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        let (labels, value) = rest.rsplit_once(' ')?;
+        wanted.iter().any(|wanted| labels.contains(wanted)).then(|| value.parse::<f64>().ok())?
     };
     Ok(text.lines().filter_map(of).sum())
 }
@@ -230,7 +236,7 @@ fn worst(times: &[f64]) -> f64 {
 async fn settle(server: &Server) -> anyhow::Result<()> {
     let (start, mut last, mut since) = (Instant::now(), -1.0, Instant::now());
     while since.elapsed() < Duration::from_secs(5) {
-        let puts = count(server, "reeltime_store_puts_total").await?;
+        let puts = puts(server).await?;
         if puts != last {
             (last, since) = (puts, Instant::now());
         }

@@ -95,6 +95,10 @@ pub(crate) struct Recording {
     pub(crate) reserve: u64,
     /// Bytes the spool may hold; 0: no limit.
     pub(crate) spool_budget: u64,
+    /// Recordings published at a time; `None`: as the store is.
+    pub(crate) upload_workers: Option<usize>,
+    /// Bytes a second of all uploads; 0: no limit.
+    pub(crate) upload_bandwidth: u64,
 }
 
 /// The transcribe socket's own.
@@ -218,6 +222,11 @@ impl Rows {
             drain_timeout: self.read("drain_timeout", text::duration)?,
             reserve: self.read("reserve", text::bytes)?,
             spool_budget: self.read("spool_budget", text::bytes)?,
+            upload_workers: self.read("upload_workers", |text| match text {
+                "" => Ok(None),
+                number => text::count(number).map(Some),
+            })?,
+            upload_bandwidth: self.read("upload_bandwidth", text::bytes)?,
         })
     }
 

@@ -126,6 +126,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "0",
         "The most the spool may hold, before new sessions are refused; 0: no limit",
     ),
+    row("upload_workers", "N", "", "Recordings published at a time; by default 4, or 16 into a folder"),
+    row("upload_bandwidth", "BYTES", "0", "Bytes a second that uploads may take together; 0: no limit"),
     row("max_connections", "N", "10000", "Connections at a time"),
     row("max_handshakes", "N", "4096", "Connections at a time that have not finished their first request"),
     row("header_timeout", "TIME", "10s", "How long a client has to send the head of a request"),

@@ -102,6 +102,11 @@ impl LiveRecording {
         self.lock().tracks.clone()
     }
 
+    /// Bytes of its logs in the spool.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tracks().iter().map(|log| log.bytes()).sum()
+    }
+
     /// The participants' names, in order, each once.
     pub(crate) fn participants(&self) -> Vec<String> {
         let names: BTreeSet<_> = self.tracks().iter().map(|log| log.header().participant).collect();

@@ -24,8 +24,10 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
 use crate::parts::Uploads;
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
-use crate::store::Store;
+use crate::store::{Store, Throttled, Watched};
+use crate::upload::Retry;
 
+mod backlog;
 pub(crate) mod bell;
 mod cache;
 mod clock;
@@ -36,10 +38,12 @@ mod grown;
 mod ingest;
 mod live;
 mod media;
+mod orphans;
 mod outlines;
 mod part;
 mod peaks;
 mod publish;
+mod publishing;
 mod registry;
 mod renditions;
 mod resurrect;
@@ -49,6 +53,7 @@ mod sweep;
 mod tags;
 mod view;
 
+pub use backlog::{Backlog, StoreStatus};
 pub use events::{RecordingEvent, WatchError};
 pub use ingest::{Asked, Ingest, Taken};
 pub use live::Control;
@@ -56,7 +61,7 @@ pub use media::Media;
 pub use peaks::{Peaks, PeaksSelection, Zoom};
 pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
-pub use view::{Page, RecordingView, TrackView};
+pub use view::{BytesView, Page, RecordingView, TrackView};
 
 pub(crate) use clock::Clock;
 use registry::Registry;
@@ -76,8 +81,12 @@ pub struct RecorderConfig {
     pub key_template: KeyTemplate,
     /// Where those of the transcribe socket lie: below the store's `transcribe` mount.
     pub transcribe_template: KeyTemplate,
-    /// Recordings published at the same time.
-    pub publishers: usize,
+    /// Recordings published at the same time; `None`: 4 where the store lies elsewhere, 16 where it is a folder.
+    pub upload_workers: Option<usize>,
+    /// Bytes a second that all uploads may take together; 0: no limit.
+    pub upload_bandwidth: u64,
+    /// When what could not be published is tried again.
+    pub retry: Retry,
     /// What is kept of a recording of several tracks, beside each track as received.
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
@@ -116,7 +125,9 @@ impl RecorderConfig {
             call_linger: Duration::from_secs(2),
             key_template: DEFAULT_KEY_TEMPLATE.parse().unwrap(),
             transcribe_template: "transcribe/session_{session}_{unix}.{ext}".parse().unwrap(),
-            publishers: 16,
+            upload_workers: None,
+            upload_bandwidth: 0,
+            retry: Retry::default(),
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
             live_uploads: true,
@@ -137,7 +148,10 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) registry: Registry,
-    pub(crate) publishing: Arc<tokio::sync::Semaphore>,
+    pub(crate) watched: Arc<Watched>,
+    publishing: publishing::Publishing,
+    orphans: orphans::Orphans,
+    draining_rate: backlog::Rate,
     /// Told whenever a recording has left the registry.
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
@@ -210,6 +224,12 @@ impl Recorder {
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);
+        let store = match config.upload_bandwidth {
+            0 => store,
+            limit => Arc::new(Throttled::new(store, limit)),
+        };
+        let watched = Arc::new(Watched::new(store));
+        let store: Arc<dyn Store> = Arc::<Watched>::clone(&watched);
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -217,7 +237,10 @@ impl Recorder {
             catalogue,
             store,
             registry: Registry::default(),
-            publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
+            watched,
+            publishing: publishing::Publishing::new(config.retry),
+            orphans: orphans::Orphans::default(),
+            draining_rate: backlog::Rate::default(),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
@@ -232,6 +255,7 @@ impl Recorder {
             _folder: folder,
         }));
         recorder.resurrect().await?;
+        recorder.start_publishing();
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
         Ok(recorder)
     }
@@ -339,10 +363,11 @@ impl Recorder {
                 Some(recording) => Some(recording.files.lock().await),
                 None => None,
             };
-            recorder.remove_objects(&tenant, id).await
+            let Some(removed) = recorder.bury(&tenant, id).await? else { return Ok(false) };
+            recorder.remove_bytes(&tenant, &removed).await.map(|()| true)
         });
         let removed = removing.await.map_err(|_| Error::Spool(std::io::Error::other("the removal died")))?;
-        if removed?.is_some() {
+        if removed? {
             info!(recording = %id, "deleted");
         }
         Ok(())

@@ -1,12 +1,11 @@
 //! From logs to files in the store: stage → render → put → publish → release.
 //!
 //! A crash anywhere leaves the logs, so the next start does it again; a failure anywhere is tried again until it
-//! works. The logs are released with the catalogue's proof and in no other way.
+//! works (`publishing`). The logs are released with the catalogue's proof and in no other way.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::{KeyFields, ObjectKey};
@@ -15,14 +14,14 @@ use reeltime_core::manifest;
 use reeltime_core::media::Codec;
 use reeltime_core::render::{Gaps, Output, Samples, Sizes};
 use reeltime_core::timeline::Layout;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::Recorder;
 use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
-    CatalogueError, Filter, NewObject, NewRecording, ObjectKind, ObjectState, Page, Publication, Published,
-    RecordingState, Removed, StoredObject, Upload, stage_unique,
+    CatalogueError, NewObject, NewRecording, ObjectKind, ObjectState, Publication, Published, RecordingState,
+    StoredObject, stage_unique,
 };
 use crate::crash;
 use crate::error::Error;
@@ -39,38 +38,8 @@ pub(super) struct Settled {
 }
 
 impl Recorder {
-    /// Publishes a recording that has ended, trying again until it works.
-    pub(super) async fn publish(&self, recording: Arc<LiveRecording>) {
-        metrics::counter!("recording_jobs_enqueued_total").increment(1);
-        metrics::gauge!("recording_queue_depth").increment(1.0);
-        let mut wait = Duration::from_millis(250);
-        while let Err(error) = self.take_turn(&recording).await {
-            if matches!(error, Error::Catalogue(CatalogueError::Closed)) {
-                info!(recording = %recording.id, "going down: its logs are kept, the next start publishes it");
-                return;
-            }
-            metrics::counter!("recording_jobs_failed_total").increment(1);
-            error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
-            // Whatever it was, the next attempt believes the files alone.
-            recording.doubt_entered();
-            recording.tracks().iter().for_each(|log| log.forget_survey());
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(30));
-        }
-        metrics::counter!("recording_jobs_success_total").increment(1);
-        metrics::gauge!("recording_queue_depth").decrement(1.0);
-        self.inner().registry.remove_recording(recording.id);
-        self.inner().settled.notify_waiters();
-    }
-
-    /// One attempt. A turn is held for no longer, so that one that cannot be published keeps no other from it.
-    async fn take_turn(&self, recording: &LiveRecording) -> Result<(), Error> {
-        let _turn = self.inner().publishing.acquire().await;
-        let _files = recording.files.lock().await;
-        self.try_publish(recording).await
-    }
-
-    async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
+    /// One attempt to publish a recording that has ended, by whoever holds its files.
+    pub(super) async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
         let fresh = recording.is_fresh();
         let known = match fresh {
             true => None,
@@ -120,6 +89,7 @@ impl Recorder {
         if let Err(error) = tokio::task::spawn_blocking(release).await {
             warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
         }
+        crash::point("released");
     }
 
     fn release_logs(&self, logs: &[Arc<TrackLog>], proof: &Published, told: &[TrackId]) {
@@ -130,6 +100,7 @@ impl Recorder {
             } else if let Err(error) = self.inner().spool.release(log.id(), proof) {
                 warn!(recording = %proof.recording(), %error, "cannot remove a published log; the next start will");
             }
+            crash::point("releasing");
         }
     }
 
@@ -147,31 +118,16 @@ impl Recorder {
             .unwrap_or_default())
     }
 
-    /// Its owner deleted it: nothing of it may stay.
+    /// Its owner deleted it: nothing of it may stay. What the store does not let go of now, the sweep removes.
     async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
-        let Some(removed) = self.remove_objects(&recording.tenant, recording.id).await? else {
-            return Ok(());
-        };
+        let Some(removed) = self.bury(&recording.tenant, recording.id).await? else { return Ok(()) };
         for log in recording.tracks() {
             self.inner().spool.discard(log.id(), &removed).map_err(Error::Spool)?;
         }
-        Ok(())
-    }
-
-    /// Deletes a recording in the catalogue, then its bytes in the store; the proof, where there was one.
-    pub(super) async fn remove_objects(
-        &self,
-        tenant: &str,
-        id: RecordingId,
-    ) -> Result<Option<Removed>, Error> {
-        let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
-        self.inner().cache.forget(id);
-        self.inner().uploads.sweep(tenant, |upload| upload.recording != id).await?;
-        for key in removed.keys() {
-            self.inner().store.delete(key).await?;
-            self.inner().catalogue.forget(tenant, key).await?;
+        if let Err(error) = self.remove_bytes(&recording.tenant, &removed).await {
+            warn!(recording = %recording.id, %error, "cannot remove all of a deleted recording yet; trying again");
         }
-        Ok(Some(removed))
+        Ok(())
     }
 
     /// The recording's tracks, with their timelines.
@@ -521,43 +477,4 @@ pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layou
         survey_chain(&chain).map_err(Error::Spool)
     });
     done.await.map_err(|_| Error::Spool(std::io::Error::other("the survey of a log died")))?
-}
-
-/// Removes what earlier processes staged and never published, and what of deleted recordings is left.
-pub(super) async fn sweep_objects(recorder: &Recorder) -> Result<(), Error> {
-    let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
-    let living = |upload: &Upload| recorder.inner().registry.recording(tenant, upload.recording).is_some();
-    recorder.inner().uploads.sweep(tenant, living).await?;
-    for object in catalogue.objects_in(tenant, ObjectState::Staged, Clock::utc(), 10_000).await? {
-        // One that is about to be published again needs its row.
-        if recorder.inner().registry.recording(tenant, object.recording).is_none() {
-            catalogue.mark(tenant, &object.key).await?;
-        }
-    }
-    for object in catalogue.objects_in(tenant, ObjectState::MarkedForDeletion, Clock::utc(), 10_000).await? {
-        recorder.inner().store.delete(&object.key).await?;
-        catalogue.forget(tenant, &object.key).await?;
-    }
-    Ok(())
-}
-
-/// Removes the recordings that an earlier process entered and has no log of: nothing was recorded.
-pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), Error> {
-    let states = vec![RecordingState::Starting, RecordingState::Active, RecordingState::Ending];
-    let filter = Filter { states, ..Filter::default() };
-    let (catalogue, tenant) = (&recorder.inner().catalogue, crate::catalogue::DEFAULT_TENANT);
-    let mut unlogged = Vec::new();
-    for number in 1.. {
-        let listing = catalogue.list(tenant, &filter, Page { number, size: 100 }).await?;
-        let ids = listing.items.iter().map(|recording| recording.id);
-        unlogged.extend(ids.filter(|&id| recorder.inner().registry.recording(tenant, id).is_none()));
-        if listing.items.len() < 100 {
-            break;
-        }
-    }
-    for id in unlogged {
-        warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");
-        recorder.remove_objects(tenant, id).await?;
-    }
-    Ok(())
 }

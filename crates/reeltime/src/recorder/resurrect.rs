@@ -37,8 +37,10 @@ impl Recorder {
             self.take_up(id, tracks).await;
         }
         // A recording whose log cannot be read is not one without a log.
-        if found.unreadable.is_empty() {
-            self.abandon_starting().await;
+        if !found.unreadable.is_empty() {
+            self.inner().orphans.keep_staged();
+        } else if let Err(error) = self.abandon_unlogged().await {
+            warn!(%error, "cannot tidy the catalogue; trying again at the next start");
         }
         Ok(())
     }
@@ -113,16 +115,6 @@ impl Recorder {
         session.disconnect(now);
         recording.session_opened();
         self.inner().registry.add_session(&Arc::new(session));
-    }
-
-    /// Recordings that an earlier process entered and never logged a packet of.
-    async fn abandon_starting(&self) {
-        if let Err(error) = super::publish::sweep_objects(self).await {
-            warn!(%error, "cannot remove left-over objects; trying again at the next start");
-        }
-        if let Err(error) = super::publish::abandon_unlogged(self).await {
-            warn!(%error, "cannot tidy the catalogue; trying again at the next start");
-        }
     }
 }
 

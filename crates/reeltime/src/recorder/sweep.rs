@@ -8,13 +8,14 @@ use reeltime_core::session::Verdict;
 
 use super::bell;
 use super::live::{Control, LiveRecording, LiveSession};
-use super::{Inner, Recorder};
+use super::{Inner, Recorder, orphans};
 
 const BEAT: Duration = Duration::from_millis(250);
 /// Each 20 s.
 const PING_BEATS: u64 = 80;
 /// Each second: space on the disk, and what has grown by a part.
 const SPACE_BEATS: u64 = 4;
+const ORPHAN_BEATS: u64 = (orphans::EVERY.as_millis() / BEAT.as_millis()) as u64;
 
 pub(super) async fn run(recorder: Weak<Inner>) {
     let mut beat = tokio::time::interval(BEAT);
@@ -27,8 +28,13 @@ pub(super) async fn run(recorder: Weak<Inner>) {
         recorder.inner().outlines.sweep(recorder.inner().clock.now());
         recorder.sweep_sessions(tick.is_multiple_of(PING_BEATS));
         recorder.end_recordings();
+        if tick.is_multiple_of(ORPHAN_BEATS) || tick == 1 {
+            let recorder = recorder.clone();
+            tokio::spawn(async move { recorder.sweep_orphans().await });
+        }
         if tick.is_multiple_of(SPACE_BEATS) {
             recorder.upload_growing();
+            recorder.note_draining();
             tokio::task::spawn_blocking(move || recorder.inner().cache.yield_space());
         }
     }
@@ -81,10 +87,5 @@ impl Recorder {
         if recording.call.is_none() && recording.end_if_empty(self.inner().clock.now(), Duration::ZERO) {
             self.hand_over(Arc::clone(recording));
         }
-    }
-
-    fn hand_over(&self, recording: Arc<LiveRecording>) {
-        let recorder = self.clone();
-        tokio::spawn(async move { recorder.publish(recording).await });
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::live::LiveRecording;
 use super::publish::{Settled, describe, manifest_of, seconds};
 use super::{Recorder, publish};
-use crate::catalogue::{self, Filter, Recording, RecordingState};
+use crate::catalogue::{self, Filter, ObjectState, Recording, RecordingState};
 use crate::error::Error;
 
 /// A recording. Times are RFC 3339 in UTC.
@@ -46,6 +46,18 @@ pub struct RecordingView {
     /// Its tracks; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracks: Option<Vec<TrackView>>,
+    /// Where its bytes are; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesView>,
+}
+
+/// Where the bytes of a recording are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BytesView {
+    /// Of its logs, on the local disk.
+    pub spool: u64,
+    /// Of its files, in the store.
+    pub published: u64,
 }
 
 /// A track. Positions and lengths are in samples per channel at `rate`, on the track's timeline.
@@ -134,6 +146,10 @@ impl Recorder {
             tracks = without_gaps(tracks);
         }
         set_tracks(&mut view, &tracks);
+        let objects = self.inner().catalogue.objects(tenant, id).await?;
+        let published = objects.iter().filter(|object| object.state == ObjectState::Published);
+        let published = published.filter_map(|object| object.size).sum();
+        view.bytes = Some(BytesView { spool: 0, published });
         Ok(Some(view))
     }
 
@@ -203,6 +219,7 @@ impl Recorder {
             previous_id: None,
             participants: None,
             tracks: None,
+            bytes: Some(BytesView { spool: live.bytes(), published: 0 }),
         };
         let mut described: Vec<_> = tracks.iter().map(|track| describe(track, None)).collect();
         if live.purpose != Purpose::Plain {
@@ -235,6 +252,7 @@ fn from_row(row: &Recording) -> RecordingView {
         previous_id: row.previous,
         participants: Some(row.names.clone()),
         tracks: None,
+        bytes: None,
     }
 }
 

@@ -236,7 +236,9 @@ impl Spool {
 
     /// Goes on with a track that another process left open, in a file with the next number.
     pub fn resume(&self, recovered: &RecoveredTrack) -> Arc<TrackLog> {
-        self.register(recovered.next_header(), (recovered.samples, recovered.safe), None)
+        let log = self.register(recovered.next_header(), (recovered.samples, recovered.safe), None);
+        log.lock().earlier = recovered.bytes;
+        log
     }
 
     /// `reached`: samples so far, and how many of them are safe.

@@ -486,6 +486,7 @@ impl Entry {
             state.forget_survey();
         }
         state.block.clear();
+        state.earlier += self.written.offset + self.written.sound;
         state.pen = Some(pen);
         self.pending = Some(state.mark());
         self.number = state.header.number;

@@ -63,6 +63,8 @@ pub(super) struct State {
     ended: bool,
     /// Bytes of payload appended by this process.
     payload: u64,
+    /// Bytes of the track's files before the one being written.
+    pub(super) earlier: u64,
     /// Samples per channel behind what was taken to be written.
     taken: u64,
     /// How often the writer has left the block that waits.
@@ -122,6 +124,7 @@ impl TrackLog {
             asked: false,
             ended: false,
             payload: 0,
+            earlier: 0,
             taken: samples,
             beats: 0,
             survey,
@@ -154,6 +157,13 @@ impl TrackLog {
     /// Samples per channel behind everything appended: the position that comes next.
     pub fn samples(&self) -> u64 {
         self.lock().samples
+    }
+
+    /// Bytes of the track's files in the spool, with what is still to be written to them.
+    pub(crate) fn bytes(&self) -> u64 {
+        let state = self.lock();
+        let mark = state.mark();
+        state.earlier + mark.offset + mark.sound
     }
 
     /// Whether it takes nothing more.

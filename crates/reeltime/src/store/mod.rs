@@ -22,7 +22,9 @@ mod mount;
 mod prefix;
 pub mod s3;
 mod stream;
+mod throttled;
 pub mod vercel;
+mod watched;
 
 pub use folder::FolderStore;
 pub(crate) use folder::read_file;
@@ -31,7 +33,9 @@ pub use mount::MountedStore;
 pub use prefix::Prefix;
 pub use s3::S3Store;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
+pub use throttled::Throttled;
 pub use vercel::VercelStore;
+pub use watched::{Health, Watched};
 
 /// What a store knows of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +168,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
         let _ = key;
         Ok(None)
+    }
+
+    /// Where it lies, for people: a URL without anything secret, whose scheme is the kind of store.
+    fn place(&self) -> String {
+        "unknown:".to_owned()
     }
 
     /// Uploads in parts, where the store that has `key` takes them. With it comes the key in that store.

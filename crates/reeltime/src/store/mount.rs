@@ -82,6 +82,15 @@ impl Store for MountedStore {
         self.main.is_remote()
     }
 
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        let (store, inner) = self.at(key);
+        store.honours_conditions(&inner).await
+    }
+
+    fn place(&self) -> String {
+        self.main.place()
+    }
+
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         let (store, inner) = self.at(key);
         store.parts(&inner)

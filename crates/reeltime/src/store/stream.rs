@@ -25,6 +25,8 @@ enum Item {
 pub struct ByteStream {
     items: mpsc::Receiver<Item>,
     ended: bool,
+    /// Counts the bytes that pass.
+    counter: Option<metrics::Counter>,
 }
 
 /// The writing end of a body. Dropped without [`finish`](Self::finish), it makes the reader fail.
@@ -43,7 +45,7 @@ impl ByteStream {
     /// writer wait.
     pub fn channel(depth: usize) -> (ByteSender, Self) {
         let (sender, items) = mpsc::channel(depth.max(1));
-        (ByteSender { items: sender }, Self { items, ended: false })
+        (ByteSender { items: sender }, Self { items, ended: false, counter: None })
     }
 
     /// A body that is already there.
@@ -53,6 +55,11 @@ impl ByteStream {
         let _ = sender.items.try_send(Item::Chunk(bytes));
         let _ = sender.items.try_send(Item::End);
         body
+    }
+
+    /// The same body, whose bytes `counter` counts as they are read; a second one takes the place of the first.
+    pub(crate) fn counted(self, counter: metrics::Counter) -> Self {
+        Self { counter: Some(counter), ..self }
     }
 
     /// The next chunk, for a thread that may block; `None` at the end.
@@ -66,7 +73,12 @@ impl ByteStream {
 
     fn take(&mut self, item: Option<Item>) -> Option<io::Result<Bytes>> {
         let next = match item {
-            Some(Item::Chunk(chunk)) => return Some(Ok(chunk)),
+            Some(Item::Chunk(chunk)) => {
+                if let Some(counter) = &self.counter {
+                    counter.increment(chunk.len() as u64);
+                }
+                return Some(Ok(chunk));
+            }
             Some(Item::End) => None,
             Some(Item::Failed(error)) => Some(Err(error)),
             None => {

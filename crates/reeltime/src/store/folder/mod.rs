@@ -134,6 +134,10 @@ impl Store for FolderStore {
         let prefix = prefix.to_owned();
         self.run(move |tree| tree.list(&prefix)).await
     }
+
+    fn place(&self) -> String {
+        format!("file://{}", self.tree.path().display())
+    }
 }
 
 /// Writes a body beside the objects and gives it its name once it is complete and synced.

@@ -330,6 +330,10 @@ impl Store for S3Store {
         self.refuses_what_is_taken(key).await.map(Some)
     }
 
+    fn place(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         Some((self, key.clone()))
     }

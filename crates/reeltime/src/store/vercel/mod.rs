@@ -189,6 +189,10 @@ impl Store for VercelStore {
         Ok(objects)
     }
 
+    fn place(&self) -> String {
+        format!("vercel-blob:///{}", self.prefix)
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

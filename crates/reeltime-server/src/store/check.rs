@@ -1,15 +1,26 @@
-//! `reeltime store`: looks after the store that recordings go to.
+//! `reeltime store check`: whether recordings can be kept in the store.
 
 use std::fmt;
 
 use anyhow::bail;
+use clap::Args;
 use reeltime::spool::FolderLock;
 use reeltime::store::check::{self, Outcome, Report, Step};
 use serde::Serialize;
 
-use crate::cli::{Store, StoreCheck, StoreVerb};
+use crate::cli::SettingFlags;
 use crate::settings::{Settings, StoreUrl};
 use crate::{open, print};
+
+/// `reeltime store check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// One JSON document on stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
 
 /// The store by its address, and what was found.
 #[derive(Serialize)]
@@ -21,14 +32,8 @@ struct Checked {
     report: Report,
 }
 
-/// Does what was asked for.
-pub(crate) fn run(command: Store) -> anyhow::Result<()> {
-    match command.verb {
-        StoreVerb::Check(command) => check(command),
-    }
-}
-
-fn check(command: StoreCheck) -> anyhow::Result<()> {
+/// Writes, reads, lists, signs and deletes a probe.
+pub(crate) fn run(command: Check) -> anyhow::Result<()> {
     let settings = Settings::load(&command.settings.layers())?.recording;
     // Opening a folder clears away what was left half written: it must not be a living process's.
     let _lock = match settings.store {

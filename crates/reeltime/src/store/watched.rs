@@ -1,0 +1,205 @@
+//! A store whose health is known: when it last answered, what it last failed with, and how much went to and from it.
+
+use std::error::Error;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metrics::{counter, gauge};
+use reeltime_core::keys::ObjectKey;
+use reeltime_core::time::UtcMicros;
+
+use super::throttled::parts_of;
+use super::{ByteStream, ObjectMeta, PartStore, PartTag, Signed, Store, StoreError, UploadId};
+use crate::recorder::Clock;
+
+/// The store's health, as its users met it. Nothing is asked for its sake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When it last answered.
+    pub last_success: Option<UtcMicros>,
+    /// When it last failed, and how, in words.
+    pub last_failure: Option<(UtcMicros, String)>,
+    /// Failures since it last answered.
+    pub failures: u32,
+    /// Since when it has not answered; `None` while it does.
+    pub away_since: Option<UtcMicros>,
+}
+
+/// A store that keeps count. Metrics: `reeltime_store_requests_total{verb,outcome}`, `reeltime_store_bytes_total{verb}`,
+/// `reeltime_store_up`.
+#[derive(Debug)]
+pub struct Watched {
+    store: Arc<dyn Store>,
+    health: Mutex<Health>,
+}
+
+impl Watched {
+    /// Watches `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        gauge!("reeltime_store_up").set(1.0);
+        Self { store, health: Mutex::default() }
+    }
+
+    /// Its health now.
+    pub fn health(&self) -> Health {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an answer.
+    fn note<T>(&self, verb: &'static str, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let failed = answer.as_ref().err().filter(|error| is_the_stores(error));
+        let outcome = match failed {
+            None => "ok",
+            Some(StoreError::Refused { .. }) => "refused",
+            Some(_) => "failed",
+        };
+        counter!("reeltime_store_requests_total", "verb" => verb, "outcome" => outcome).increment(1);
+        self.lock().note(failed.map(words), Clock::utc());
+        gauge!("reeltime_store_up").set(if failed.is_none() { 1.0 } else { 0.0 });
+        answer
+    }
+}
+
+impl Health {
+    fn note(&mut self, failure: Option<String>, now: UtcMicros) {
+        match failure {
+            None => {
+                self.last_success = Some(now);
+                self.failures = 0;
+                self.away_since = None;
+            }
+            Some(words) => {
+                self.last_failure = Some((now, words));
+                self.failures = self.failures.saturating_add(1);
+                self.away_since.get_or_insert(now);
+            }
+        }
+    }
+}
+
+/// Whether an error says something of the store, rather than of what was asked.
+const fn is_the_stores(error: &StoreError) -> bool {
+    match error {
+        StoreError::NotFound { .. } | StoreError::AlreadyExists { .. } | StoreError::Body { .. } => false,
+        StoreError::NotAFolder { .. }
+        | StoreError::Full { .. }
+        | StoreError::Io { .. }
+        | StoreError::Unavailable { .. }
+        | StoreError::Refused { .. } => true,
+    }
+}
+
+/// An error and what it came of, in one line.
+fn words(error: &StoreError) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
+}
+
+fn bytes(verb: &'static str) -> metrics::Counter {
+    counter!("reeltime_store_bytes_total", "verb" => verb)
+}
+
+#[async_trait]
+impl Store for Watched {
+    async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        self.note("put", self.store.put(key, body.counted(bytes("put"))).await)
+    }
+
+    async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        match self.store.adopt(key, file).await {
+            // It was not asked.
+            Ok(None) => Ok(None),
+            answer => self.note("adopt", answer),
+        }
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
+        let body = self.note("get", self.store.get(key, range).await)?;
+        Ok(body.counted(bytes("get")))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
+        self.note("head", self.store.head(key).await)
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.note("delete", self.store.delete(key).await)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.note("list", self.store.list(prefix).await)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
+    }
+
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        self.store.honours_conditions(key).await
+    }
+
+    fn place(&self) -> String {
+        self.store.place()
+    }
+
+    fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
+        self.store.parts(key).map(|_| (self as &dyn PartStore, key.clone()))
+    }
+
+    async fn sign(
+        &self,
+        what: Signed,
+        key: &ObjectKey,
+        valid: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        self.store.sign(what, key, valid).await
+    }
+}
+
+#[async_trait]
+impl PartStore for Watched {
+    async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError> {
+        let (parts, inner) = parts_of(&*self.store, key)?;
+        self.note("begin", parts.begin(&inner).await)
+    }
+
+    async fn put_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u32,
+        body: Bytes,
+    ) -> Result<PartTag, StoreError> {
+        let (parts, inner) = parts_of(&*self.store, key)?;
+        bytes("part").increment(body.len() as u64);
+        self.note("part", parts.put_part(&inner, upload, number, body).await)
+    }
+
+    async fn complete(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        tags: &[PartTag],
+    ) -> Result<ObjectMeta, StoreError> {
+        let (parts, inner) = parts_of(&*self.store, key)?;
+        let meta = self.note("complete", parts.complete(&inner, upload, tags).await)?;
+        Ok(ObjectMeta { key: key.clone(), ..meta })
+    }
+
+    async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
+        let (parts, inner) = parts_of(&*self.store, key)?;
+        self.note("abort", parts.abort(&inner, upload).await)
+    }
+}
