@@ -27,6 +27,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        ship: settings.ship,
+        node_lease: settings.node_lease,
         ..defaults
     }
 }

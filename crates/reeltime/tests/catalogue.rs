@@ -60,7 +60,9 @@ async fn the_file_is_in_wal_mode_and_every_table_is_strict_and_has_its_tenant() 
     let rows = tables.fetch_all(&mut db).await?;
     let seen: Vec<(String, bool, bool)> =
         rows.iter().map(|row| (row.get("name"), row.get("strict"), row.get("tenant"))).collect();
-    let expected = ["calls", "objects", "recordings"].map(|name| (name.to_owned(), true, true));
+    // Nodes serve all tenants.
+    let tables = [("calls", true), ("claims", false), ("nodes", false), ("objects", true), ("recordings", true)];
+    let expected = tables.map(|(name, tenant)| (name.to_owned(), true, tenant));
     assert_eq!(seen, expected);
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::ship::Shipping;
 use reeltime::source::transcribe::RecordedCopy;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
@@ -84,6 +85,8 @@ pub(crate) struct Recording {
     pub(crate) reserve: u64,
     /// Bytes the spool may hold; 0: no limit.
     pub(crate) spool_budget: u64,
+    pub(crate) ship: Shipping,
+    pub(crate) node_lease: Duration,
 }
 
 /// The transcribe socket's own.
@@ -199,6 +202,11 @@ impl Rows {
             drain_timeout: self.read("drain_timeout", text::duration)?,
             reserve: self.read("reserve", text::bytes)?,
             spool_budget: self.read("spool_budget", text::bytes)?,
+            ship: Shipping {
+                when: self.read("ship", text::when)?,
+                interval: self.read("ship_interval", text::duration)?,
+            },
+            node_lease: self.read("node_lease", text::interval)?,
         })
     }
 

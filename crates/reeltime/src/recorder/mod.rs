@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
+use crate::ship::{self, Node, NotShipping, Shipped, Shipping};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
@@ -79,6 +80,10 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// When and how often live audio goes to the store.
+    pub ship: Shipping,
+    /// For how long this node is taken to live without a sign of life; then others may take over.
+    pub node_lease: Duration,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -112,13 +117,15 @@ impl RecorderConfig {
             publishers: 16,
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            ship: Shipping::default(),
+            node_lease: Duration::from_secs(15),
         }
     }
 }
 
 /// Records sessions and serves recordings. Cheap to clone; all clones are one recorder.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Inner>);
+pub struct Recorder(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) config: RecorderConfig,
@@ -133,6 +140,8 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    pub(crate) node: Node,
+    pub(crate) ship: Arc<ship::State>,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -181,6 +190,8 @@ pub struct Readiness {
     pub received: u64,
     /// Bytes of objects published since the start.
     pub published: u64,
+    /// What is in the store of what is not published yet.
+    pub shipped: Shipped,
 }
 
 impl Recorder {
@@ -195,6 +206,7 @@ impl Recorder {
         catalogue: Arc<dyn Catalogue>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Error> {
+        let node = Node::start(&config.data_dir, config.node_lease, &*catalogue).await?;
         let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
         let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
@@ -211,6 +223,8 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            node,
+            ship: Arc::default(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -222,11 +236,30 @@ impl Recorder {
         }));
         recorder.resurrect().await?;
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        ship::start(&recorder.0);
         Ok(recorder)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Inner> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether what is received now will be in the store as it comes, so that `ack=store` can be promised.
+    ///
+    /// # Errors
+    /// [`NotShipping`], with what stands against it.
+    pub fn ships(&self) -> Result<(), NotShipping> {
+        self.0.ship.check()
+    }
+
+    /// Bytes of a recording's logs that were shipped; `None` where it is not being recorded here.
+    pub fn shipped_bytes(&self, tenant: &str, id: RecordingId) -> Option<u64> {
+        let recording = self.0.registry.recording(tenant, id)?;
+        Some(recording.tracks().iter().map(|log| log.shipped_bytes()).sum())
     }
 
     /// Whether a new session would be taken now.
@@ -243,7 +276,10 @@ impl Recorder {
     /// Whether it can record, and its figures.
     pub fn readiness(&self) -> Readiness {
         let (recordings, sessions, bytes_per_second) = self.0.registry.figures();
+        // Before what it is never more than.
+        let shipped = self.0.ship.figures();
         Readiness {
+            shipped,
             refusal: self.admit().err(),
             usage: self.0.spool.usage(),
             received: self.0.received.load(Ordering::Acquire),

@@ -48,6 +48,10 @@ impl Recorder {
                 info!(recording = %recording.id, "going down: its logs are kept, the next start publishes it");
                 return;
             }
+            if matches!(error, Error::Catalogue(CatalogueError::TakenOver { .. })) {
+                warn!(%error, "its logs stay in the spool: they may hold more than was taken over");
+                break;
+            }
             metrics::counter!("recording_jobs_failed_total").increment(1);
             error!(recording = %recording.id, %error, "cannot publish yet; its logs are kept, trying again");
             // Whatever it was, the next attempt believes the files alone.
@@ -114,6 +118,7 @@ impl Recorder {
     /// removed at the next start.
     async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
+        recording.tracks().iter().for_each(|log| log.note_published());
         let (recorder, logs) = (self.clone(), recording.tracks());
         let release = move || recorder.release_logs(&logs, &proof, &told);
         if let Err(error) = tokio::task::spawn_blocking(release).await {
@@ -508,7 +513,12 @@ pub(super) async fn abandon_unlogged(recorder: &Recorder) -> Result<(), Error> {
             break;
         }
     }
+    let node = catalogue.node();
     for id in unlogged {
+        // Another node records it.
+        if catalogue.owner(tenant, id).await?.is_some_and(|owner| Some(owner) != node) {
+            continue;
+        }
         warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");
         recorder.remove_objects(tenant, id).await?;
     }
