@@ -37,8 +37,14 @@ fn describe_figures() {
     );
     describe_counter!("reeltime_written_bytes_total", "Bytes of audio written; at least as many as synced");
     describe_counter!("reeltime_synced_bytes_total", "Bytes of audio that are safe on the disk");
-    describe_counter!("reeltime_shipped_bytes_total", "Bytes of audio that are in the store, published or not");
-    describe_gauge!("reeltime_ship_lag_seconds", "How long synced audio has waited to be shipped, at the worst");
+    describe_counter!(
+        "reeltime_shipped_bytes_total",
+        "Bytes of audio that are in the store, published or not"
+    );
+    describe_gauge!(
+        "reeltime_ship_lag_seconds",
+        "How long synced audio has waited to be shipped, at the worst"
+    );
     describe_gauge!("reeltime_bundles", "Bundles of this node in the store");
     describe_counter!("reeltime_bundles_total", "Bundles that were put into the store");
     describe_counter!("reeltime_bundle_bytes_total", "Bytes of the bundles that were put into the store");

@@ -31,8 +31,8 @@ mod types;
 pub use error::CatalogueError;
 pub use sqlite::SqliteCatalogue;
 pub use types::{
-    Call, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page, Publication,
-    Recording, RecordingState, StateChange, StoredObject, Tenure,
+    Call, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page,
+    Publication, Recording, RecordingState, StateChange, StoredObject, Tenure,
 };
 
 /// The tenant where none is named.

@@ -94,7 +94,7 @@ pub struct Shipped {
     pub bundles: u64,
 }
 
-const OFF: u8 = 0;
+/// 0 is off.
 const ON: u8 = 1;
 const REFUSED: u8 = 2;
 

@@ -74,7 +74,11 @@ pub(super) async fn whole(
     Ok(index.ok().map(|index| (one.meta.key, index, bytes)))
 }
 
-async fn read(store: &dyn Store, key: &ObjectKey, range: std::ops::Range<u64>) -> Result<Vec<u8>, StoreError> {
+async fn read(
+    store: &dyn Store,
+    key: &ObjectKey,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, StoreError> {
     let failed = |source| StoreError::Body { key: key.clone(), source };
     let most = usize::try_from(range.end - range.start).unwrap_or(0);
     let mut bytes = Vec::new();

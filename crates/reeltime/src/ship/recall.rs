@@ -36,7 +36,9 @@ pub(super) async fn recall(inner: Arc<Inner>, tenure: Tenure) -> Result<Recalled
     // One whose index cannot be read holds nothing that can be used.
     let known = recalled.bundles.len();
     let read: std::collections::HashSet<_> = recalled.bundles.iter().map(|(name, _)| *name).collect();
-    recalled.bundles.extend(stored.into_iter().filter(|one| !read.contains(&one.name)).map(|one| (one.name, Vec::new())));
+    recalled
+        .bundles
+        .extend(stored.into_iter().filter(|one| !read.contains(&one.name)).map(|one| (one.name, Vec::new())));
     if !recalled.bundles.is_empty() {
         tracing::info!(bundles = known, "bundles of this node's earlier life are in the store");
     }

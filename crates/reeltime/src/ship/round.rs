@@ -95,8 +95,7 @@ impl Shipper {
             return;
         }
         let Some(tenure) = self.tenure else { return };
-        let recalling =
-            self.recalling.get_or_insert_with(|| tokio::spawn(recall(recorder.shared(), tenure)));
+        let recalling = self.recalling.get_or_insert_with(|| tokio::spawn(recall(recorder.shared(), tenure)));
         if !recalling.is_finished() {
             return;
         }
@@ -271,8 +270,9 @@ fn size(next: &Shippable) -> u64 {
 }
 
 fn commit(inner: &Inner, Portion { track, next }: &Portion) {
-    let payload = track.log.set_shipped(next.to, size(next));
-    inner.ship.payload.fetch_add(payload, Ordering::Release);
+    track.log.set_shipped(next.to, size(next), |payload| {
+        inner.ship.payload.fetch_add(payload, Ordering::Release);
+    });
 }
 
 struct Read {

@@ -147,7 +147,10 @@ mod tests {
         let mut track = Reached::default();
         track.synced(reach(0, 100, 1_000, 500));
         let first = track.next(600).unwrap();
-        assert_eq!((first.pieces, first.to.samples, first.more), (vec![piece(0, Kind::Sound, 0..600)], 0, true));
+        assert_eq!(
+            (first.pieces, first.to.samples, first.more),
+            (vec![piece(0, Kind::Sound, 0..600)], 0, true)
+        );
         track.ship(first.to);
         let second = track.next(600).unwrap();
         assert_eq!(second.pieces, [piece(0, Kind::Sound, 600..1_000), piece(0, Kind::Log, 0..100)]);
@@ -167,7 +170,10 @@ mod tests {
         track.synced(reach(2, 70, 0, 30));
         assert_eq!(track.next(u64::MAX).unwrap().pieces, [piece(2, Kind::Log, 50..70)]);
         track.start_over();
-        assert_eq!(track.next(u64::MAX).unwrap().pieces, [piece(0, Kind::Log, 0..100), piece(2, Kind::Log, 0..70)]);
+        assert_eq!(
+            track.next(u64::MAX).unwrap().pieces,
+            [piece(0, Kind::Log, 0..100), piece(2, Kind::Log, 0..70)]
+        );
     }
 
     #[test]

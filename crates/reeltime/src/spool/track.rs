@@ -390,8 +390,9 @@ impl TrackLog {
         self.reached().next(most)
     }
 
-    /// What [`Self::to_ship`] gave is in the store: its bytes. Gives the bytes of payload that this adds.
-    pub(crate) fn set_shipped(&self, to: Extent, bytes: u64) -> u64 {
+    /// What [`Self::to_ship`] gave is in the store: its bytes. `count` is told the bytes of payload that this adds, before
+    /// anybody else learns of it.
+    pub(crate) fn set_shipped(&self, to: Extent, bytes: u64, count: impl FnOnce(u64)) {
         let before = {
             let mut reached = self.reached();
             let before = reached.shipped().payload;
@@ -399,8 +400,8 @@ impl TrackLog {
             before
         };
         self.shipped_bytes.fetch_add(bytes, Ordering::Relaxed);
+        count(to.payload.saturating_sub(before));
         advance(&self.shipped, &self.on_shipped, to.samples);
-        to.payload.saturating_sub(before)
     }
 
     /// Bundles that are there already hold, of each of its files, so many bytes from the beginning.

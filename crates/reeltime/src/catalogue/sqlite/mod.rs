@@ -19,8 +19,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
 
 use super::{
-    Call, Catalogue, Claim, CatalogueError, Filter, Listing, NewObject, NewRecording, Object, ObjectState, Page,
-    Publication, Published, Recording, Removed, StateChange, Tenure,
+    Call, Catalogue, CatalogueError, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectState,
+    Page, Publication, Published, Recording, Removed, StateChange, Tenure,
 };
 use failure::Failure;
 use writer::Writer;
@@ -164,7 +164,9 @@ impl Catalogue for SqliteCatalogue {
         before: UtcMicros,
         limit: u32,
     ) -> Result<Vec<Object>, CatalogueError> {
-        self.explain(read::objects_in(&mut *self.reader().await?, tenant, state, before, limit, self.node()).await)
+        self.explain(
+            read::objects_in(&mut *self.reader().await?, tenant, state, before, limit, self.node()).await,
+        )
     }
 
     async fn key_taken(&self, key: &ObjectKey) -> Result<bool, CatalogueError> {
@@ -207,9 +209,7 @@ impl Catalogue for SqliteCatalogue {
     ) -> Result<bool, CatalogueError> {
         let tenant = tenant.to_owned();
         self.writer
-            .write(move |db| {
-                Box::pin(async move { nodes::take_recording(db, &tenant, id, by, now).await })
-            })
+            .write(move |db| Box::pin(async move { nodes::take_recording(db, &tenant, id, by, now).await }))
             .await
     }
 

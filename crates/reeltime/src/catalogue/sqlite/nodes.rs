@@ -8,7 +8,11 @@ use super::failure::Failure;
 use super::read::{blob, uuid};
 use crate::catalogue::{CatalogueError, Claim, Tenure};
 
-pub(super) async fn start(db: &mut SqliteConnection, node: NodeId, until: UtcMicros) -> Result<Tenure, Failure> {
+pub(super) async fn start(
+    db: &mut SqliteConnection,
+    node: NodeId,
+    until: UtcMicros,
+) -> Result<Tenure, Failure> {
     let row = sqlx::query(
         "INSERT INTO nodes (id, epoch, lease_until) VALUES (?1, 1, ?2)
          ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, lease_until = ?2
@@ -174,11 +178,12 @@ pub(super) async fn fence(
 
 /// Enters a node of which only its bundles are known: it is there to be taken over.
 pub(super) async fn enter(db: &mut SqliteConnection, node: NodeId, epoch: u64) -> Result<bool, Failure> {
-    let entered = sqlx::query("INSERT INTO nodes (id, epoch, lease_until) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")
-        .bind(blob(node.0))
-        .bind(epoch.cast_signed())
-        .execute(db)
-        .await?;
+    let entered =
+        sqlx::query("INSERT INTO nodes (id, epoch, lease_until) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")
+            .bind(blob(node.0))
+            .bind(epoch.cast_signed())
+            .execute(db)
+            .await?;
     Ok(entered.rows_affected() == 1)
 }
 
