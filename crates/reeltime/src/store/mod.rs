@@ -16,12 +16,18 @@ use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 
 pub mod folder;
+mod mime;
 mod mount;
+mod prefix;
+pub mod s3;
 mod stream;
 
 pub use folder::FolderStore;
 pub(crate) use folder::read_file;
+pub use mime::mime_of;
 pub use mount::MountedStore;
+pub use prefix::Prefix;
+pub use s3::S3Store;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
 
 /// What a store knows of an object.

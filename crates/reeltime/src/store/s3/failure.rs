@@ -1,0 +1,157 @@
+//! What the store's refusals mean, in plain words.
+
+use std::error::Error;
+use std::io;
+
+use object_store::client::{HttpError, HttpErrorKind};
+use reeltime_core::keys::ObjectKey;
+
+use super::wire::{Answer, NoRole};
+use crate::store::StoreError;
+
+/// What was asked for, so that an error can name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// A key, or the beginning of keys.
+    pub(super) what: &'a str,
+    /// The right that it takes.
+    pub(super) right: &'static str,
+    pub(super) bucket: &'a str,
+    pub(super) region: &'a str,
+}
+
+/// How a request failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no such object, or no such upload.
+    Absent,
+    /// There is one already.
+    Taken,
+    /// The range begins at the object's end or behind it.
+    BeyondEnd,
+    /// The store refused, and did not say why: a HEAD has no body.
+    Unexplained(StoreError),
+    /// Anything else.
+    Other(StoreError),
+}
+
+impl Failure {
+    /// What happened when `key` was asked for.
+    pub(super) fn of(self, key: &ObjectKey) -> StoreError {
+        match self {
+            Self::Absent => StoreError::NotFound { key: key.clone() },
+            Self::Taken => StoreError::AlreadyExists { key: key.clone() },
+            Self::BeyondEnd => StoreError::Refused {
+                what: key.to_string(),
+                why: "it refuses a range that lies within the object".to_owned(),
+            },
+            Self::Unexplained(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Reads what `object_store` made of it.
+    pub(super) fn failure(&self, error: &object_store::Error) -> Failure {
+        let chain = chain(error);
+        if let Some(answer) = chain.iter().find_map(|error| error.downcast_ref::<Answer>()) {
+            return self.answer(answer);
+        }
+        Failure::Other(if chain.iter().any(|error| error.is::<NoRole>()) {
+            self.refused("no keys are set and this machine has no role: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        } else if let Some(why) = chain.iter().find_map(|error| tls(*error)) {
+            self.refused(format!(
+                "its certificate is not trusted ({why}): correct the endpoint, or install the certificate's authority \
+                 on this machine"
+            ))
+        } else {
+            self.unavailable(transport(&chain))
+        })
+    }
+
+    fn answer(&self, answer: &Answer) -> Failure {
+        match (answer.status, answer.code.as_str()) {
+            _ if answer.of_role => Failure::Other(self.unavailable(format!("asked for the machine's role, {answer}"))),
+            _ if answer.is_page => Failure::Other(self.refused(
+                "what answers is a web page and no S3: correct AWS_ENDPOINT_URL (it wants the API's address, not the console's)",
+            )),
+            _ if answer.passes() => Failure::Other(self.unavailable(answer.to_string())),
+            (404, "NoSuchBucket") => Failure::Other(self.refused(format!(
+                "there is no bucket {}: create it, or correct the store's address (--store-url)",
+                self.bucket
+            ))),
+            (404, _) => Failure::Absent,
+            (412, _) => Failure::Taken,
+            (416, _) => Failure::BeyondEnd,
+            _ if !answer.had_body => Failure::Unexplained(self.refused(self.words(answer))),
+            _ => Failure::Other(self.refused(self.words(answer))),
+        }
+    }
+
+    /// What is wrong and what to do. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    fn words(&self, answer: &Answer) -> String {
+        match (answer.status, answer.code.as_str()) {
+            (_, "InvalidAccessKeyId") => "it does not know the access key: correct AWS_ACCESS_KEY_ID".to_owned(),
+            (_, "SignatureDoesNotMatch") => "the secret does not belong to the access key: correct AWS_SECRET_ACCESS_KEY \
+                 (or something between here and the store alters requests)"
+                .to_owned(),
+            (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
+                "the session token is not valid any more: renew AWS_SESSION_TOKEN with its keys".to_owned()
+            }
+            (_, "RequestTimeTooSkewed" | "RequestExpired") => {
+                "this machine's clock is wrong by more than the store allows (15 minutes on AWS): set it, for instance with NTP".to_owned()
+            }
+            (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" | "InvalidRegion") => {
+                let other = answer.region.as_ref().filter(|region| *region != self.region);
+                let hint = other.map_or("set AWS_REGION to the bucket's".to_owned(), |region| format!("set AWS_REGION={region}"));
+                format!("the bucket {} is not in the region {}: {hint}", self.bucket, self.region)
+            }
+            (_, "InvalidBucketName") => format!("{} cannot be a bucket's name: correct the store's address (--store-url)", self.bucket),
+            (_, "NoSuchBucket") => format!("there is no bucket {}: create it, or correct the store's address (--store-url)", self.bucket),
+            (401 | 403, _) => format!("the keys do not have the right to do this: allow {} in their policy ({answer})", self.right),
+            (501, _) => format!("it does not know this part of S3 ({answer})"),
+            _ => answer.to_string(),
+        }
+    }
+
+    pub(super) fn unavailable(&self, why: impl Into<String>) -> StoreError {
+        StoreError::Unavailable { what: self.what.to_owned(), why: why.into() }
+    }
+
+    pub(super) fn refused(&self, why: impl Into<String>) -> StoreError {
+        StoreError::Refused { what: self.what.to_owned(), why: why.into() }
+    }
+}
+
+/// The error and what caused it, down to the first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+    let mut chain = vec![error];
+    while let Some(cause) = chain.last().copied().and_then(|error| error.source()) {
+        chain.push(cause);
+    }
+    chain
+}
+
+/// What TLS has against the other side; nothing that passes.
+fn tls(error: &(dyn Error + 'static)) -> Option<String> {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = inner.map_or(error, |inner| inner as &(dyn Error + 'static));
+    match inner.downcast_ref::<rustls::Error>()? {
+        error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Some(error.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// No answer, or half of one. The innermost error is the one that says something.
+fn transport(chain: &[&(dyn Error + 'static)]) -> String {
+    let kind = chain.iter().find_map(|error| error.downcast_ref::<HttpError>()).map(HttpError::kind);
+    let innermost = chain.last().map(ToString::to_string).unwrap_or_default();
+    match kind {
+        Some(HttpErrorKind::Timeout) => "it does not answer in time".to_owned(),
+        Some(HttpErrorKind::Connect) => format!("it cannot be reached: {innermost}"),
+        Some(_) => format!("the connection broke: {innermost}"),
+        None => format!("its answer cannot be understood: {innermost}"),
+    }
+}
