@@ -6,6 +6,7 @@ remote one: shipping is told to happen all the same.
 """
 
 import asyncio
+import json
 import shutil
 import time
 
@@ -13,7 +14,7 @@ import pytest
 from harness.clients import Ingest, refused
 from harness.judges import wave_file
 from harness.oracle import compare, indexed_pcm
-from harness.server import of_tracks, until
+from harness.server import of_tracks, run_reeltime, until
 from test_kill_loop import Caller
 
 RATE = 16_000
@@ -212,3 +213,76 @@ def test_a_node_that_comes_back_after_it_was_taken_over_leaves_its_logs_and_over
     assert sorted(path.name for path in (away.data_dir / "spool").glob("*.log")) == logs
     # And it records on.
     assert Ingest(away, call="later").stop() == 0
+
+
+def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):
+    first = node().start()
+    spoken = {}
+    for n, names in enumerate((["anna"], ["anna", "ben"])):
+        clients = [Ingest(first, call=f"rebuilt-{n}", participant=name) for name in names]
+        for client in clients:
+            client.send(indexed_pcm(f"{n} {client.track_id}", 2 * RATE))
+        for client in clients:
+            client.stop()
+        spoken[clients[0].recording_id] = first.completed(clients[0].recording_id)
+    live = Ingest(first, ack="store", call="live")
+    pcm = indexed_pcm("live", 2 * RATE)
+    live.send(pcm)
+    live.until_acked(2 * RATE)
+    before = {id: first.stream(id) for id in spoken}
+    lose(first)
+    for file in tmp_path.glob("catalogue.db*"):
+        file.unlink()
+
+    other = node()
+
+    def rebuild(*flags: str) -> dict:
+        command = ["catalogue", "rebuild", "--json", "--data-dir", str(other.data_dir), *flags]
+        done = run_reeltime(*command, cwd=other.home, **other.settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    fresh = {"entered": 2, "known": 0, "deleted": 0, "nodes_to_take_over": 1, "unusable": []}
+    assert rebuild("--dry-run") == fresh | {"dry_run": True}
+    assert rebuild() == fresh | {"dry_run": False}
+    assert rebuild() == fresh | {"dry_run": False, "entered": 0, "known": 2, "nodes_to_take_over": 0}
+    other.start()
+    for id, details in spoken.items():
+        assert other.recording(id) == details
+        assert other.stream(id) == before[id]
+    other.completed(live.recording_id, 60)
+    assert compare(wave_file(other.stream(live.recording_id))[1], pcm).lost == 0
+
+
+def test_a_manifest_that_makes_no_sense_costs_itself_alone(node, tmp_path):
+    server = node()
+    manifests = tmp_path / "store/_reeltime/manifests"
+    manifests.mkdir(parents=True)
+    (manifests / "01890a5d-ac96-774b-bcce-b302099a8057.json").write_text("[]")
+    command = ["catalogue", "rebuild", "--json", "--data-dir", str(server.data_dir)]
+    done = run_reeltime(*command, cwd=server.home, **server.settings)
+    assert done.returncode == 1
+    [unusable] = json.loads(done.stdout)["unusable"]
+    assert "no manifest" in unusable["reason"], unusable
+
+
+def test_into_s3_a_store_that_is_away_for_a_while_gets_all_of_it(new_server, s3):
+    """Shipping is on by itself where the store lies elsewhere; boto3 sees the bundles come and go."""
+    server = new_server(**s3.settings("ours", REELTIME_SHIP_INTERVAL="1s", ENABLE_AUDIO_RECORDING="false")).start()
+    pcm = indexed_pcm("away", 8 * RATE)
+    client = Ingest(server, ack="store", call="away")
+    client.send(pcm[: 2 * RATE])
+    client.until_acked(RATE)
+    assert s3.objects("ours/_reeltime/bundles/")
+    s3.kill()
+    client.send(pcm[2 * RATE : 12 * RATE])
+    until("it to be on the disk", lambda: server.metric("reeltime_synced_bytes_total") == 12 * RATE)
+    assert client.acked < 6 * RATE
+    s3.start()
+    client.until_acked(6 * RATE, 60)
+    client.send(pcm[12 * RATE :])
+    assert client.stop() == 8 * RATE
+    server.completed(client.recording_id, 60)
+    assert compare(wave_file(server.stream(client.recording_id))[1], pcm).intact
+    until("the bundles to go", lambda: not s3.objects("ours/_reeltime/bundles/"), 60)
+    assert not s3.objects("ours/_reeltime/probe/")

@@ -61,7 +61,9 @@ pub async fn who_takes_over_from_a_taker_gets_what_it_had_taken(catalogue: &dyn 
     assert_eq!(all.iter().map(|claim| claim.node).collect::<Vec<_>>(), [node(1), node(2)]);
     assert!(all.contains(&first[0]));
     // Known from its bundles alone.
+    assert!(!catalogue.knows_node(node(9)).await?);
     assert!(catalogue.enter_node(node(9), 7).await?);
+    assert!(catalogue.knows_node(node(9)).await?);
     assert!(!catalogue.enter_node(node(9), 8).await?);
     let tenure = Tenure { epoch: 7, after: 0 };
     assert!(catalogue.claim(node(3), at(102)).await?.contains(&Claim { node: node(9), tenure }));

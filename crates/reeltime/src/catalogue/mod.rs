@@ -25,10 +25,12 @@ use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::UtcMicros;
 
 mod error;
+mod rebuild;
 mod sqlite;
 mod types;
 
 pub use error::CatalogueError;
+pub use rebuild::{Rebuilt, Unusable, rebuild};
 pub use sqlite::SqliteCatalogue;
 pub use types::{
     Call, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page,
@@ -207,6 +209,12 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where the catalogue cannot be read.
     async fn owner(&self, tenant: &str, id: RecordingId) -> Result<Option<NodeId>, CatalogueError>;
+
+    /// Whether a node was ever entered.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn knows_node(&self, node: NodeId) -> Result<bool, CatalogueError>;
 
     /// Enters a node of which only its bundles are known, without a lease: the next to look takes it over. `false`
     /// where it is known.

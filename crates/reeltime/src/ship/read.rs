@@ -74,7 +74,8 @@ pub(super) async fn whole(
     Ok(index.ok().map(|index| (one.meta.key, index, bytes)))
 }
 
-async fn read(
+/// Bytes of an object.
+pub(super) async fn read(
     store: &dyn Store,
     key: &ObjectKey,
     range: std::ops::Range<u64>,

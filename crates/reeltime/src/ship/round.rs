@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::ledger::Ledger;
+use super::read;
 use super::recall::{Recalled, recall};
 use crate::catalogue::Tenure;
 use crate::crash;
@@ -47,6 +48,8 @@ struct Portion {
 struct Made {
     name: Name,
     bytes: Bytes,
+    /// Its last ones, the whole index among them.
+    tail: std::ops::Range<u64>,
     owners: Vec<Owner>,
     portions: Vec<Portion>,
     at: Instant,
@@ -182,7 +185,7 @@ impl Shipper {
         tracks: &mut Vec<Track>,
     ) -> Result<Option<Made>, Error> {
         let (inner, at) = (recorder.shared(), Instant::now());
-        let read = tokio::task::spawn_blocking(move || read(&inner, portions)).await;
+        let read = tokio::task::spawn_blocking(move || read_portions(&inner, portions)).await;
         let Read { writer, portions, failed } =
             read.map_err(|_| Error::Spool(io::Error::other("reading the logs died")))?;
         for (id, error) in failed {
@@ -197,8 +200,17 @@ impl Shipper {
             portions.iter().for_each(|portion| commit(recorder.inner(), portion));
             return Ok(None);
         }
+        let start = writer.len() as u64;
         let (bytes, index) = writer.finish();
-        Ok(Some(Made { name: self.next_name(), bytes: bytes.into(), owners: index.owners, portions, at }))
+        let tail = start..bytes.len() as u64;
+        Ok(Some(Made {
+            name: self.next_name(),
+            bytes: bytes.into(),
+            tail,
+            owners: index.owners,
+            portions,
+            at,
+        }))
     }
 
     fn next_name(&mut self) -> Name {
@@ -210,10 +222,13 @@ impl Shipper {
     async fn put(&self, inner: &Inner, made: &Made) -> Result<bool, Error> {
         let key = made.name.key(inner.node.id)?;
         match inner.store.put(&key, ByteStream::from_bytes(made.bytes.clone())).await {
-            // An earlier attempt, whose answer was lost: the same bytes, since nobody else writes here.
+            // An earlier attempt, whose answer was lost; the index has the checksums of all there is.
             Err(StoreError::AlreadyExists { .. }) => {
-                let there = inner.store.head(&key).await?;
-                Ok(there.is_some_and(|there| there.size == made.bytes.len() as u64))
+                let size = made.bytes.len() as u64;
+                let there = inner.store.head(&key).await?.is_some_and(|there| there.size == size);
+                let tail = made.tail.clone();
+                let expected = made.bytes.slice(tail.start as usize..tail.end as usize);
+                Ok(there && read::read(&*inner.store, &key, tail).await? == expected)
             }
             Err(error) => Err(error.into()),
             Ok(_) => Ok(true),
@@ -281,7 +296,7 @@ struct Read {
     failed: Vec<(TrackId, io::Error)>,
 }
 
-fn read(inner: &Inner, portions: Vec<Portion>) -> Read {
+fn read_portions(inner: &Inner, portions: Vec<Portion>) -> Read {
     let mut done = Read { writer: Writer::default(), portions: Vec::new(), failed: Vec::new() };
     for portion in portions {
         let id = portion.track.log.id();

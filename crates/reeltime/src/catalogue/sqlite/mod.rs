@@ -217,6 +217,10 @@ impl Catalogue for SqliteCatalogue {
         self.explain(nodes::owner(&mut *self.reader().await?, tenant, id).await)
     }
 
+    async fn knows_node(&self, node: NodeId) -> Result<bool, CatalogueError> {
+        self.explain(nodes::knows(&mut *self.reader().await?, node).await)
+    }
+
     async fn enter_node(&self, node: NodeId, epoch: u64) -> Result<bool, CatalogueError> {
         self.writer.write(move |db| Box::pin(nodes::enter(db, node, epoch))).await
     }

@@ -176,6 +176,11 @@ pub(super) async fn fence(
     }
 }
 
+pub(super) async fn knows(db: &mut SqliteConnection, node: NodeId) -> Result<bool, Failure> {
+    let row = sqlx::query("SELECT 1 FROM nodes WHERE id = ?1").bind(blob(node.0)).fetch_optional(db).await?;
+    Ok(row.is_some())
+}
+
 /// Enters a node of which only its bundles are known: it is there to be taken over.
 pub(super) async fn enter(db: &mut SqliteConnection, node: NodeId, epoch: u64) -> Result<bool, Failure> {
     let entered =
