@@ -3,6 +3,7 @@
 //! A target is a plain function here, so that the fuzzer (`just fuzz TARGET`) and the replay of the seeds
 //! (`cargo test`) run the same code.
 
+use reeltime_core::bundle::{BundleError, Index};
 use reeltime_core::keys::{ObjectKey, safe_name};
 use reeltime_core::log::{self, Event, GapReason, PacketMeta, Record, Scan, Scanner};
 use reeltime_core::media::{Codec, Format, opus};
@@ -199,5 +200,23 @@ impl Sink for Length {
 
     fn silence(&mut self, samples: u64) {
         self.silence += samples;
+    }
+}
+
+/// A bundle, whole: any tail that is long enough tells the same of it, every range lies within it, and only what is
+/// intact comes out.
+pub fn bundle(data: &[u8]) {
+    let size = data.len() as u64;
+    let index = match Index::read(&data[data.len().saturating_sub(16)..], size) {
+        Err(BundleError::Tail { need }) => Index::read(&data[data.len() - need..], size),
+        read => read,
+    };
+    assert_eq!(index, Index::read(data, size));
+    let Ok(index) = index else { return };
+    for range in &index.ranges {
+        assert!(range.at + range.length as usize <= data.len() && index.owner(range).is_some());
+        if let Ok(bytes) = index.bytes(range, data) {
+            assert_eq!(bytes.len(), range.length as usize);
+        }
     }
 }

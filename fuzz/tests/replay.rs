@@ -40,4 +40,4 @@ macro_rules! targets {
     )* };
 }
 
-targets!(log, wire, range, link, key, opus, timeline);
+targets!(bundle, log, wire, range, link, key, opus, timeline);

@@ -39,6 +39,8 @@ id!(/// One participant's one media stream.
     TrackId);
 id!(/// One ingest connection's life; outlives a reconnect by its resume token.
     SessionId);
+id!(/// A data folder, and whoever serves from it.
+    NodeId);
 
 /// The text is not an id of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

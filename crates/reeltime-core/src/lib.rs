@@ -11,6 +11,7 @@
 //! | [`wire`] | dialects: bytes ↔ typed messages |
 //! | [`session`] | one ingest connection's life as a state machine |
 //! | [`log`] | the on-disk format of a track's log, and its recovery as a pure function |
+//! | [`bundle`] | ranges of many logs in one object |
 //! | [`timeline`] | where each packet belongs: order, duplicates, gaps, pauses |
 //! | [`codec`] | what decoders and encoders are asked |
 //! | [`render`] | placed frames to the bytes of a file: one track as received, or many mixed |
@@ -18,6 +19,7 @@
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
 
+pub mod bundle;
 pub mod codec;
 pub mod id;
 pub mod keys;

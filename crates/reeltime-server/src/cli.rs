@@ -8,6 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use crate::bench::Bench;
 use crate::bench::load::Load;
 use crate::bench::sink::Sink;
+use crate::catalogue::Catalogue;
 use crate::export::Export;
 use crate::ls::Ls;
 use crate::send::Send;
@@ -80,6 +81,8 @@ Examples:
   reeltime recover --dry-run
   reeltime recover --data-dir /srv/reeltime --json")]
     Recover(Recover),
+    /// Rebuild the catalogue from the store
+    Catalogue(Catalogue),
     /// Write a recording to a file: from the data folder, or from a running server
     #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@
 mod api;
 mod app;
 mod bench;
+mod catalogue;
 mod cli;
 mod client;
 mod exit;
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Send(command) => send::run(command),
         Verb::Ls(command) => ls::run(command),
         Verb::Recover(command) => recover::run(command),
+        Verb::Catalogue(command) => catalogue::run(command),
         Verb::Export(command) => export::run(command),
         Verb::Store(command) => store::run(command),
         Verb::Bench(command) => bench::run(command),

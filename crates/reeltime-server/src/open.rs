@@ -31,6 +31,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         upload_budget: settings.upload_budget,
         upload_workers: settings.upload_workers,
         upload_bandwidth: settings.upload_bandwidth,
+        ship: settings.ship,
+        node_lease: settings.node_lease,
         ..defaults
     }
 }

@@ -16,6 +16,9 @@ use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
 
 mod build;
+mod nodes;
+
+pub use nodes::*;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -48,6 +51,11 @@ macro_rules! catalogue_contract {
             an_upload_takes_a_staged_object_of_its_own,
             odd_names_stay_apart,
             writes_at_the_same_time_each_get_their_own_answer,
+            a_nodes_epoch_grows_at_each_start_and_when_it_is_lost,
+            exactly_one_takes_over_from_a_lost_node,
+            who_takes_over_from_a_taker_gets_what_it_had_taken,
+            what_another_node_has_taken_is_not_finished_here,
+            what_was_never_shipped_fails_with_its_node,
             a_closed_catalogue_says_so,
         }
     };

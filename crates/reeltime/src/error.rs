@@ -24,6 +24,9 @@ pub enum Error {
     /// The spool's folder or threads failed.
     #[error("the spool failed: {0}")]
     Spool(#[source] io::Error),
+    /// The node's id in the data folder cannot be read or written.
+    #[error("the data folder's node id failed: {0}")]
+    Node(#[source] io::Error),
     /// A track's log cannot be read.
     #[error(transparent)]
     Log(#[from] ChainError),

@@ -7,6 +7,7 @@
 //! | [`mod@file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
+//! | [`ship`] | the remote copy of what is being recorded, and taking over |
 //! | [`store`] | where finished files lie |
 //! | [`catalogue`] | which recordings there are |
 //! | [`upload`] | getting files into a store that may be away |
@@ -19,6 +20,7 @@ pub mod file;
 mod parts;
 pub mod recorder;
 mod render;
+pub mod ship;
 pub mod source;
 pub mod spool;
 pub mod store;

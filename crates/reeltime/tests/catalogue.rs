@@ -60,9 +60,38 @@ async fn the_file_is_in_wal_mode_and_every_table_is_strict_and_has_its_tenant() 
     let rows = tables.fetch_all(&mut db).await?;
     let seen: Vec<(String, bool, bool)> =
         rows.iter().map(|row| (row.get("name"), row.get("strict"), row.get("tenant"))).collect();
-    let expected = ["calls", "objects", "recordings", "upload_parts", "uploads"]
-        .map(|name| (name.to_owned(), true, true));
+    // Nodes serve all tenants.
+    let tables = [
+        ("calls", true),
+        ("claims", false),
+        ("nodes", false),
+        ("objects", true),
+        ("recordings", true),
+        ("upload_parts", true),
+        ("uploads", true),
+    ];
+    let expected = tables.map(|(name, tenant)| (name.to_owned(), true, tenant));
     assert_eq!(seen, expected);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_a_file_and_each_write_is_there() -> Outcome {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("catalogue.db");
+    let both = [SqliteCatalogue::open(&path).await?, SqliteCatalogue::open(&path).await?];
+    let writes = (0..200).map(|n| async move { (n, n % 2) });
+    let writes = writes.map(|write| async {
+        let (n, at) = write.await;
+        both[at].begin(&recording(n as u128)).await
+    });
+    for written in futures_util::future::join_all(writes).await {
+        written?;
+    }
+    for catalogue in &both {
+        let listing = catalogue.list("default", &Filter::default(), Page { number: 1, size: 1 }).await?;
+        assert_eq!(listing.total, 200);
+    }
     Ok(())
 }
 

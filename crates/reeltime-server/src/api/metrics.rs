@@ -58,6 +58,21 @@ fn describe_figures() {
     );
     describe_counter!("reeltime_written_bytes_total", "Bytes of audio written; at least as many as synced");
     describe_counter!("reeltime_synced_bytes_total", "Bytes of audio that are safe on the disk");
+    describe_counter!(
+        "reeltime_shipped_bytes_total",
+        "Bytes of audio that are in the store, published or not"
+    );
+    describe_gauge!(
+        "reeltime_ship_lag_seconds",
+        "How long synced audio has waited to be shipped, at the worst"
+    );
+    describe_gauge!("reeltime_bundles", "Bundles of this node in the store");
+    describe_counter!("reeltime_bundles_total", "Bundles that were put into the store");
+    describe_counter!("reeltime_bundle_bytes_total", "Bytes of the bundles that were put into the store");
+    describe_counter!("reeltime_bundles_spoiled_total", "Bundles, or ranges of one, that could not be used");
+    describe_counter!("reeltime_ship_errors_total", "Attempts to ship that failed");
+    describe_counter!("reeltime_taken_over_recordings_total", "Recordings taken over from lost nodes");
+    describe_counter!("reeltime_node_lost_leases_total", "How often this node was taken for dead");
     describe_counter!("reeltime_published_bytes_total", "Bytes of objects that were published");
 }
 
@@ -92,11 +107,14 @@ fn observe(app: &App) {
     }
     observe_backlog(&app.recorder.backlog(), &found);
     gauge!("reeltime_sync_lag_seconds").set(found.usage.lag.as_secs_f64());
+    gauge!("reeltime_ship_lag_seconds").set(found.shipped.lag.as_secs_f64());
+    gauge!("reeltime_bundles").set(found.shipped.bundles as f64);
     let totals = [
         ("reeltime_received_bytes_total", found.received),
         ("reeltime_appended_bytes_total", found.usage.appended),
         ("reeltime_written_bytes_total", found.usage.written),
         ("reeltime_synced_bytes_total", found.usage.synced),
+        ("reeltime_shipped_bytes_total", found.shipped.payload),
         ("reeltime_published_bytes_total", found.published),
     ];
     for (name, value) in totals {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::ship::Shipping;
 use reeltime::source::transcribe::RecordedCopy;
 use reeltime::store::s3::S3Options;
 use reeltime::store::vercel::VercelOptions;
@@ -99,6 +100,8 @@ pub(crate) struct Recording {
     pub(crate) upload_workers: Option<usize>,
     /// Bytes a second of all uploads; 0: no limit.
     pub(crate) upload_bandwidth: u64,
+    pub(crate) ship: Shipping,
+    pub(crate) node_lease: Duration,
 }
 
 /// The transcribe socket's own.
@@ -227,6 +230,11 @@ impl Rows {
                 number => text::count(number).map(Some),
             })?,
             upload_bandwidth: self.read("upload_bandwidth", text::bytes)?,
+            ship: Shipping {
+                when: self.read("ship", text::when)?,
+                interval: self.read("ship_interval", text::duration)?,
+            },
+            node_lease: self.read("node_lease", text::interval)?,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::ship::When;
 use reeltime_core::media::{Container, UnknownContainer};
 
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
@@ -117,6 +118,16 @@ fn split_unit(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit.trim()))
+}
+
+/// When to ship.
+pub(super) fn when(text: &str) -> Result<When, String> {
+    match text {
+        "auto" => Ok(When::Auto),
+        "always" => Ok(When::Always),
+        "never" => Ok(When::Never),
+        _ => Err("is none of auto, always and never".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use reeltime_core::id::RecordingId;
+use reeltime_core::id::{NodeId, RecordingId};
 use reeltime_core::keys::ObjectKey;
 
 use super::types::RecordingState;
@@ -21,6 +21,14 @@ pub enum CatalogueError {
     Deleted {
         /// The recording.
         id: RecordingId,
+    },
+    /// Another node has taken the recording over, and finishes it.
+    #[error("recording {id} was taken over by node {by}, which finishes it")]
+    TakenOver {
+        /// The recording.
+        id: RecordingId,
+        /// Whose it is now.
+        by: NodeId,
     },
     /// The id is in use for something else.
     #[error("recording {id} already belongs to another call")]

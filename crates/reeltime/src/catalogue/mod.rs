@@ -20,19 +20,21 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use reeltime_core::id::RecordingId;
+use reeltime_core::id::{NodeId, RecordingId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::UtcMicros;
 
 mod error;
+mod rebuild;
 mod sqlite;
 mod types;
 
 pub use error::CatalogueError;
+pub use rebuild::{Rebuilt, Unusable, rebuild};
 pub use sqlite::SqliteCatalogue;
 pub use types::{
-    Call, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page, Publication,
-    Recording, RecordingState, StateChange, StoredObject, Upload, UploadedPart,
+    Call, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page,
+    Publication, Recording, RecordingState, StateChange, StoredObject, Tenure, Upload, UploadedPart,
 };
 
 /// The tenant where none is named.
@@ -66,7 +68,7 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`CatalogueError::KeyTaken`] where another object has the key (see [`stage_unique`]);
-    /// [`CatalogueError::UnknownRecording`].
+    /// [`CatalogueError::UnknownRecording`]; [`CatalogueError::TakenOver`].
     async fn stage(&self, object: &NewObject) -> Result<(), CatalogueError>;
 
     /// Makes a recording complete and its objects visible, in one transaction: objects published, the
@@ -74,14 +76,19 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`CatalogueError::NotStaged`], [`CatalogueError::Incomplete`], [`CatalogueError::Deleted`],
-    /// [`CatalogueError::UnknownRecording`]; then nothing has changed.
+    /// [`CatalogueError::UnknownRecording`], [`CatalogueError::TakenOver`]; then nothing has changed.
     async fn publish(&self, publication: &Publication) -> Result<Published, CatalogueError>;
 
     /// The proof for a recording that was published before, by this process or another; `None` for any other.
     ///
     /// # Errors
-    /// Where the catalogue cannot be read.
+    /// [`CatalogueError::TakenOver`] where another node finishes it, or has; where the catalogue cannot be read.
     async fn published(&self, tenant: &str, id: RecordingId) -> Result<Option<Published>, CatalogueError> {
+        if let (Some(by), Some(node)) = (self.owner(tenant, id).await?, self.node())
+            && by != node
+        {
+            return Err(CatalogueError::TakenOver { id, by });
+        }
         let recording = self.get(tenant, id).await?;
         let published = |state| matches!(state, RecordingState::Complete | RecordingState::LimitReached);
         Ok(recording
@@ -146,6 +153,9 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<Object>, CatalogueError>;
 
+    /// The node that this catalogue speaks for, once one was [begun](Self::start_node).
+    fn node(&self) -> Option<NodeId>;
+
     /// Whether any object has this key, in any state, of any tenant: they share one store. Only a hint, since
     /// it may be taken the moment after; [`stage`](Self::stage) decides.
     ///
@@ -194,6 +204,66 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where the catalogue cannot be written.
     async fn end_upload(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError>;
+
+    /// Begins a process's life on a node, with a lease until then. Its epoch is higher than that of any before. From
+    /// here on this catalogue speaks for the node: recordings that it enters are the node's, and what another node
+    /// records or has taken over it neither stages, publishes, nor lists to be swept.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn start_node(&self, node: NodeId, until: UtcMicros) -> Result<Tenure, CatalogueError>;
+
+    /// Renews a node's lease. `false`: it was taken over, or another process has begun on it.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn renew_node(&self, node: NodeId, epoch: u64, until: UtcMicros) -> Result<bool, CatalogueError>;
+
+    /// Takes over every other node whose lease has run out at `now`, each by one caller alone. All that `by` has taken
+    /// over and not settled, also before.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn claim(&self, by: NodeId, now: UtcMicros) -> Result<Vec<Claim>, CatalogueError>;
+
+    /// Everything in a claim's bundles is finished, and they are gone. With `lost`, what else the node had begun has
+    /// failed, unless the node is back: nothing of it was in any bundle.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn settle(&self, claim: Claim, lost: Option<UtcMicros>) -> Result<(), CatalogueError>;
+
+    /// Makes a recording `by`'s own to finish. `false` where it is finished or deleted, or its node has its lease at
+    /// `now`. Of one that is unknown here nobody else is the owner. What its node had staged is not used again.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn take_recording(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+        by: NodeId,
+        now: UtcMicros,
+    ) -> Result<bool, CatalogueError>;
+
+    /// The node that records it or has taken it over, where that is known.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn owner(&self, tenant: &str, id: RecordingId) -> Result<Option<NodeId>, CatalogueError>;
+
+    /// Whether a node was ever entered.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn knows_node(&self, node: NodeId) -> Result<bool, CatalogueError>;
+
+    /// Enters a node of which only its bundles are known, without a lease: the next to look takes it over. `false`
+    /// where it is known.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be written.
+    async fn enter_node(&self, node: NodeId, epoch: u64) -> Result<bool, CatalogueError>;
 
     /// Writes out what is queued and closes the catalogue; later calls fail with [`CatalogueError::Closed`].
     /// Dropping it is safe too, since every answered change is durable.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use reeltime_core::id::{RecordingId, TrackId};
+use reeltime_core::id::{NodeId, RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::{Micros, UtcMicros};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,24 @@ named! {
         /// Its bytes are to go.
         MarkedForDeletion = "marked_for_deletion",
     }
+}
+
+/// Which of a node's epochs are meant: those above `after`, up to `epoch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tenure {
+    /// The last one.
+    pub epoch: u64,
+    /// What lies at or below this has been taken over before, and is another's affair; 0 where nothing is.
+    pub after: u64,
+}
+
+/// What was taken over: the bundles of a lost node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim {
+    /// The lost node.
+    pub node: NodeId,
+    /// Its epochs that are meant.
+    pub tenure: Tenure,
 }
 
 /// A recording to enter.

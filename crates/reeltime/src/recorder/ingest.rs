@@ -40,7 +40,7 @@ pub enum Asked {
     Control(Control),
     /// The recorder goes down.
     Leave,
-    /// More is synced.
+    /// More is synced, or in the store.
     Synced,
     /// Nothing was heard for a while: the client should be asked for a sign of life.
     Ping,
@@ -160,6 +160,11 @@ impl Ingest {
     /// Follows the position before which everything is synced to the disk.
     pub fn synced(&self) -> watch::Receiver<u64> {
         self.live.log.synced()
+    }
+
+    /// Follows the position before which everything is in the store.
+    pub fn shipped(&self) -> watch::Receiver<u64> {
+        self.live.log.shipped()
     }
 
     /// Takes one binary message that has just arrived. Waits only while the disk is slower than the source.
@@ -342,6 +347,12 @@ impl Ingest {
     pub(crate) fn follow_synced(&self) {
         let bell = self.bell();
         self.live.log.on_synced(move || bell.ring(bell::SYNCED));
+    }
+
+    /// Has the bell rung whenever more is in the store.
+    pub(crate) fn follow_shipped(&self) {
+        let bell = self.bell();
+        self.live.log.on_shipped(move || bell.ring(bell::SYNCED));
     }
 
     /// Ends the session; gives its last position once all of it is synced.

@@ -44,6 +44,8 @@ struct Inner {
     deleted: bool,
     /// The catalogue has it.
     entered: bool,
+    /// Another node has taken it over and finishes it.
+    anothers: bool,
 }
 
 impl LiveRecording {
@@ -64,6 +66,7 @@ impl LiveRecording {
             state,
             deleted: false,
             entered: false,
+            anothers: false,
         };
         let files = tokio::sync::Mutex::new(());
         let growing = Arc::default();
@@ -169,6 +172,15 @@ impl LiveRecording {
         self.lock().entered
     }
 
+    /// What comes from here on stays in the spool: another node publishes what it has of it.
+    pub(crate) fn leave_to_another(&self) {
+        self.lock().anothers = true;
+    }
+
+    pub(crate) fn is_anothers(&self) -> bool {
+        self.lock().anothers
+    }
+
     pub(crate) fn delete(&self) {
         self.lock().deleted = true;
     }
@@ -226,6 +238,9 @@ pub(crate) struct LiveSession {
     heard: AtomicU64,
     lost: AtomicU64,
     ended: AtomicBool,
+    /// Samples that the node from which it was taken over had received and not shipped, as far as anybody can know; 0
+    /// once its client is back.
+    pub(crate) missing: AtomicU64,
 }
 
 /// What the connection alone may touch.
@@ -265,6 +280,7 @@ impl LiveSession {
             heard: AtomicU64::new(now.0),
             lost,
             ended: AtomicBool::new(false),
+            missing: AtomicU64::new(0),
         }
     }
 

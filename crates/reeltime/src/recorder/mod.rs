@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
 use crate::parts::Uploads;
+use crate::ship::{self, Node, NotShipping, Shipped, Shipping};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::{Store, Throttled, Watched};
 use crate::upload::Retry;
@@ -95,6 +96,10 @@ pub struct RecorderConfig {
     pub live_uploads: bool,
     /// Bytes of parts on their way to the store that are held in memory; at least one part is.
     pub upload_budget: u64,
+    /// When and how often live audio goes to the store.
+    pub ship: Shipping,
+    /// For how long this node is taken to live without a sign of life; then others may take over.
+    pub node_lease: Duration,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -132,13 +137,15 @@ impl RecorderConfig {
             cache_budget: 2 << 30,
             live_uploads: true,
             upload_budget: 64 << 20,
+            ship: Shipping::default(),
+            node_lease: Duration::from_secs(15),
         }
     }
 }
 
 /// Records sessions and serves recordings. Cheap to clone; all clones are one recorder.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Inner>);
+pub struct Recorder(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) config: RecorderConfig,
@@ -157,6 +164,8 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    pub(crate) node: Node,
+    pub(crate) ship: Arc<ship::State>,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -205,6 +214,8 @@ pub struct Readiness {
     pub received: u64,
     /// Bytes of objects published since the start.
     pub published: u64,
+    /// What is in the store of what is not published yet.
+    pub shipped: Shipped,
 }
 
 impl Recorder {
@@ -219,6 +230,7 @@ impl Recorder {
         catalogue: Arc<dyn Catalogue>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Error> {
+        let node = Node::start(&config.data_dir, config.node_lease, &*catalogue).await?;
         let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
         let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
@@ -245,6 +257,8 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            node,
+            ship: Arc::default(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -257,11 +271,30 @@ impl Recorder {
         recorder.resurrect().await?;
         recorder.start_publishing();
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        ship::start(&recorder.0);
         Ok(recorder)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Inner> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether what is received now will be in the store as it comes, so that `ack=store` can be promised.
+    ///
+    /// # Errors
+    /// [`NotShipping`], with what stands against it.
+    pub fn ships(&self) -> Result<(), NotShipping> {
+        self.0.ship.check()
+    }
+
+    /// Bytes of a recording's logs that were shipped; `None` where it is not being recorded here.
+    pub fn shipped_bytes(&self, tenant: &str, id: RecordingId) -> Option<u64> {
+        let recording = self.0.registry.recording(tenant, id)?;
+        Some(recording.tracks().iter().map(|log| log.shipped_bytes()).sum())
     }
 
     /// Whether a new session would be taken now.
@@ -278,7 +311,10 @@ impl Recorder {
     /// Whether it can record, and its figures.
     pub fn readiness(&self) -> Readiness {
         let (recordings, sessions, bytes_per_second) = self.0.registry.figures();
+        // Before what it is never more than.
+        let shipped = self.0.ship.figures();
         Readiness {
+            shipped,
             refusal: self.admit().err(),
             usage: self.0.spool.usage(),
             received: self.0.received.load(Ordering::Acquire),

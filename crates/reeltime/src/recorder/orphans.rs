@@ -142,7 +142,18 @@ impl Recorder {
                 break;
             }
         }
+        let node = self.inner().catalogue.node();
         for id in unlogged {
+            // Another node records it.
+            if self
+                .inner()
+                .catalogue
+                .owner(DEFAULT_TENANT, id)
+                .await?
+                .is_some_and(|owner| Some(owner) != node)
+            {
+                continue;
+            }
             warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");
             let _ = self.bury(DEFAULT_TENANT, id).await?;
         }

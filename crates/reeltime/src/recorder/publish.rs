@@ -84,6 +84,7 @@ impl Recorder {
     /// removed at the next start.
     async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
+        recording.tracks().iter().for_each(|log| log.note_published());
         let (recorder, logs) = (self.clone(), recording.tracks());
         let release = move || recorder.release_logs(&logs, &proof, &told);
         if let Err(error) = tokio::task::spawn_blocking(release).await {

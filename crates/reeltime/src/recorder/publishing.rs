@@ -108,8 +108,8 @@ impl Recorder {
         self.try_publish(recording).await
     }
 
-    fn published_one(&self, line: &SharedLine, turn: &Waiting) {
-        metrics::counter!("recording_jobs_success_total").increment(1);
+    /// Nothing more is to be done about it here.
+    fn let_go(&self, line: &SharedLine, turn: &Waiting) {
         metrics::gauge!("recording_queue_depth").decrement(1.0);
         let over = line.lock().succeeded(turn.number(), Instant::now());
         line.bell.notify_waiters();
@@ -131,7 +131,14 @@ async fn work(line: Arc<SharedLine>, recorder: Weak<Inner>) {
         // In a task of its own: one that dies takes no worker with it.
         let attempt = tokio::spawn(async move { attempting.attempt(&recording).await });
         match attempt.await.unwrap_or_else(|died| Err(Error::Spool(std::io::Error::other(died)))) {
-            Ok(()) => recorder.published_one(&line, &turn),
+            Ok(()) => {
+                metrics::counter!("recording_jobs_success_total").increment(1);
+                recorder.let_go(&line, &turn);
+            }
+            Err(Error::Catalogue(error @ CatalogueError::TakenOver { .. })) => {
+                warn!(%error, "its logs stay in the spool: they may hold more than was taken over");
+                recorder.let_go(&line, &turn);
+            }
             Err(Error::Catalogue(CatalogueError::Closed)) => {
                 info!(recording = %turn.job.id, "going down: its logs are kept, the next start publishes it");
                 return;
@@ -210,8 +217,11 @@ const fn whose(error: &Error) -> Failure {
             | CatalogueError::Newer { .. }
             | CatalogueError::Database { .. },
         ) => Failure::Away,
-        Error::Catalogue(_) | Error::Folder(_) | Error::Spool(_) | Error::Log(_) | Error::Key(_) => {
-            Failure::Own
-        }
+        Error::Catalogue(_)
+        | Error::Folder(_)
+        | Error::Spool(_)
+        | Error::Log(_)
+        | Error::Key(_)
+        | Error::Node(_) => Failure::Own,
     }
 }

@@ -51,10 +51,18 @@ impl Registry {
         (recording, true)
     }
 
-    /// Adds a recording that an earlier process began; its call goes on with it where `joinable`.
+    /// Adds a recording that an earlier process began; its call goes on with it where `joinable`, unless it goes on
+    /// with another already.
     pub(crate) fn insert(&self, recording: &Arc<LiveRecording>, joinable: bool) {
         let key = recording.call.clone().filter(|_| joinable).map(|call| (recording.tenant.clone(), call));
-        self.lock().insert(recording, key);
+        let mut maps = self.lock();
+        let key = key.filter(|key| !maps.calls.contains_key(key));
+        maps.insert(recording, key);
+    }
+
+    /// All that are not published.
+    pub(crate) fn recordings(&self) -> Vec<Arc<LiveRecording>> {
+        self.lock().recordings.values().cloned().collect()
     }
 
     pub(crate) fn add_session(&self, session: &Arc<LiveSession>) {
@@ -101,11 +109,6 @@ impl Registry {
 
     pub(crate) fn recording(&self, tenant: &str, id: RecordingId) -> Option<Arc<LiveRecording>> {
         self.lock().recordings.get(&id).filter(|recording| recording.tenant == tenant).cloned()
-    }
-
-    /// Every recording that is not published yet.
-    pub(crate) fn recordings(&self) -> Vec<Arc<LiveRecording>> {
-        self.lock().recordings.values().cloned().collect()
     }
 
     /// Live recordings with this text in a participant's name; ASCII letters of either case.

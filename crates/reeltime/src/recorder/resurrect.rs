@@ -7,16 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use reeltime_core::id::RecordingId;
+use reeltime_core::log::{Event, GapReason};
 use reeltime_core::session::Session;
+use reeltime_core::time::Micros;
 use tracing::{error, info, warn};
 
 use super::Recorder;
 use super::clock::{Clock, RecordingClock};
 use super::live::{LiveRecording, LiveSession};
+use crate::catalogue::CatalogueError;
 use crate::error::Error;
-use crate::spool::{RecoveredTrack, recover};
+use crate::spool::{RecoveredTrack, TrackLog, recover};
 
 impl Recorder {
     /// Takes up everything that lies in the spool.
@@ -34,7 +38,7 @@ impl Recorder {
             recordings.entry(track.header.recording).or_default().push(track);
         }
         for (id, tracks) in recordings {
-            self.take_up(id, tracks).await;
+            self.take_up(id, tracks, false).await;
         }
         // A recording whose log cannot be read is not one without a log.
         if !found.unreadable.is_empty() {
@@ -45,7 +49,8 @@ impl Recorder {
         Ok(())
     }
 
-    async fn take_up(&self, id: RecordingId, tracks: Vec<RecoveredTrack>) {
+    /// `lost`: they are another node's, written back from its bundles.
+    pub(crate) async fn take_up(&self, id: RecordingId, tracks: Vec<RecoveredTrack>, lost: bool) {
         let Some(first) = tracks.first() else { return };
         let tenant = first.header.tenant.clone();
         for track in &tracks {
@@ -54,11 +59,14 @@ impl Recorder {
         }
         match self.release_published(&tenant, id, &tracks).await {
             Ok(true) => {}
-            Ok(false) => self.revive(id, &tracks).await,
+            Ok(false) => self.revive(id, &tracks, lost).await,
+            Err(Error::Catalogue(error @ CatalogueError::TakenOver { .. })) => {
+                warn!(%error, "its logs stay where they are: they may hold more than was taken over");
+            }
             Err(error) => {
                 // Publishing asks again, and gives up nothing that is published.
                 error!(recording = %id, %error, "the catalogue cannot say whether this is published");
-                self.revive(id, &tracks).await;
+                self.revive(id, &tracks, lost).await;
             }
         }
     }
@@ -83,7 +91,7 @@ impl Recorder {
         Ok(true)
     }
 
-    async fn revive(&self, id: RecordingId, tracks: &[RecoveredTrack]) {
+    async fn revive(&self, id: RecordingId, tracks: &[RecoveredTrack], lost: bool) {
         let (now, utc) = (self.inner().clock.now(), Clock::utc());
         let Some(header) = tracks.first().map(|track| track.header.clone()) else { return };
         let last = tracks.iter().map(|track| track.last_arrival).max().unwrap_or_default();
@@ -94,16 +102,24 @@ impl Recorder {
         self.enter(&recording).await;
         let resumable = tracks.iter().any(RecoveredTrack::can_resume) && !recording.is_deleted();
         for track in tracks {
-            self.revive_track(&recording, track);
+            self.revive_track(&recording, track, lost).await;
         }
         self.inner().registry.insert(&recording, resumable);
         recording.mark_empty(now);
     }
 
-    fn revive_track(&self, recording: &Arc<LiveRecording>, track: &RecoveredTrack) {
+    async fn revive_track(&self, recording: &Arc<LiveRecording>, track: &RecoveredTrack, lost: bool) {
         let log = self.inner().spool.resume(track);
+        if lost {
+            log.assume_shipped();
+        }
         recording.add_track(Arc::clone(&log));
+        let missing = if lost { self.missing(track) } else { 0 };
         if !track.can_resume() {
+            if missing > 0 {
+                mark_missing(&log, track.last_arrival, missing);
+                log.close(track.last_arrival, "disconnected").await;
+            }
             log.seal();
             return;
         }
@@ -113,9 +129,23 @@ impl Recorder {
         let token = header.resume_token_sha256.clone();
         let session = LiveSession::new(header.session, Arc::clone(recording), log, token, core, now);
         session.disconnect(now);
+        session.missing.store(missing, Ordering::Release);
         recording.session_opened();
         self.inner().registry.add_session(&Arc::new(session));
     }
+
+    /// Samples of an open track that the lost node had received and not shipped. How many, nobody knows any more: what
+    /// it would have shipped next, since otherwise it would have.
+    fn missing(&self, track: &RecoveredTrack) -> u64 {
+        let interval = Micros(self.inner().config.ship.interval.as_micros() as u64);
+        if track.footer.is_some() { 0 } else { interval.to_samples(track.header.format.rate) }
+    }
+}
+
+/// Says in the log that audio is missing at its end.
+pub(super) fn mark_missing(log: &TrackLog, arrival: Micros, samples: u64) {
+    let gap = Event::Gap { at: log.samples(), samples, reason: GapReason::Disconnected };
+    log.event(arrival, &gap);
 }
 
 impl RecoveredTrack {

@@ -188,6 +188,7 @@ impl Recorder {
             return Err(OpenError::TakenOver);
         }
         live.connect(self.inner().clock.now());
+        live.missing.store(0, Ordering::Release);
         Ok(Ingest::hold(self.clone(), live, core, number))
     }
 
@@ -205,6 +206,10 @@ impl Recorder {
     async fn finish_session(&self, live: &LiveSession, first: bool, reason: &'static str) {
         let clock = live.recording.clock();
         let at = clock.map_or(Micros::default(), |clock| clock.at(self.inner().clock.now()));
+        let missing = live.missing.swap(0, Ordering::AcqRel);
+        if missing > 0 {
+            super::resurrect::mark_missing(&live.log, at, missing);
+        }
         if !live.log.close(at, reason).await {
             warn!(session = %live.id, "the log could not be closed; it will be recovered at the next start");
         }

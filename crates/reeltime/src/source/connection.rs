@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reeltime_core::time::Micros;
 use reeltime_core::wire::transcribe::SilenceWatch;
-use reeltime_core::wire::v1::{ClientMessage, ServerMessage, Start, StartError, close};
+use reeltime_core::wire::v1::{Ack, ClientMessage, ServerMessage, Start, StartError, close};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, warn};
@@ -15,12 +16,15 @@ use super::low_water::LowWater;
 use super::socket::{Heard, ROW, Socket, leave, poll_hear, refuse, say, send};
 use crate::recorder::{Asked, Control, Ingest, Recorder, Taken};
 
+/// How long a client that said stop waits until all is in the store.
+const SETTLES_IN: Duration = Duration::from_secs(10);
+
 /// What the client understands.
 pub(super) enum Dialect {
     /// Our own.
     V1 {
-        /// It wants to know what is safe.
-        acks: bool,
+        /// What it wants to know of what is safe.
+        ack: Ack,
     },
     /// The transcribe socket's: audio alone, and nothing from us after the first message.
     Transcribe(SilenceWatch),
@@ -52,6 +56,8 @@ pub(super) struct Connection {
     /// `None` once the session is handed back.
     ingest: Option<Ingest>,
     dialect: Dialect,
+    safe: watch::Receiver<u64>,
+    /// Where all that is synced ends.
     synced: watch::Receiver<u64>,
     acked: u64,
     /// Says that this connection is there.
@@ -60,9 +66,18 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn begin(ws: Socket, recorder: Recorder, ingest: Ingest, dialect: Dialect) -> Self {
-        if matches!(dialect, Dialect::V1 { acks: true }) {
-            ingest.follow_synced();
-        }
+        let safe = match dialect {
+            Dialect::V1 { ack: Ack::Store } => {
+                ingest.follow_shipped();
+                ingest.shipped()
+            }
+            Dialect::V1 { ack: Ack::Disk } => {
+                ingest.follow_synced();
+                ingest.synced()
+            }
+            Dialect::V1 { ack: Ack::None } | Dialect::Transcribe(_) => ingest.synced(),
+        };
+        let acked = *safe.borrow();
         let now = recorder.inner().clock.now();
         let mark = LowWater::set(&recorder, ws.get_ref(), ingest.format(), now);
         Self {
@@ -71,8 +86,9 @@ impl Connection {
             ws,
             recorder,
             dialect,
+            acked,
+            safe,
             synced: ingest.synced(),
-            acked: ingest.safe(),
             ingest: Some(ingest),
         }
     }
@@ -111,7 +127,7 @@ impl Connection {
     }
 
     const fn acks(&self) -> bool {
-        matches!(self.dialect, Dialect::V1 { acks: true })
+        matches!(self.dialect, Dialect::V1 { ack: Ack::Disk | Ack::Store })
     }
 
     /// Says something to a client that understands it.
@@ -231,12 +247,22 @@ impl Connection {
         if !self.acks() {
             return true;
         }
-        let samples = *self.synced.borrow_and_update();
+        let samples = *self.safe.borrow_and_update();
         if samples <= self.acked {
             return true;
         }
         self.acked = samples;
         self.say(&ServerMessage::Ack { samples }).await
+    }
+
+    /// Until all that is synced is in the store, where the client wants to know that; not for ever.
+    async fn settle(&mut self) {
+        if matches!(self.dialect, Dialect::V1 { ack: Ack::Store }) {
+            let synced = *self.synced.borrow();
+            self.recorder.inner().ship.hurry.notify_one();
+            let shipped = self.safe.wait_for(|shipped| *shipped >= synced);
+            let _ = tokio::time::timeout(SETTLES_IN, shipped).await;
+        }
     }
 
     async fn end(&mut self, end: End) {
@@ -247,6 +273,7 @@ impl Connection {
         match end {
             End::Stop(reason, code) => {
                 let samples = ingest.stop(reason).await;
+                self.settle().await;
                 self.acknowledge().await;
                 self.say(&ServerMessage::Stopped { samples }).await;
                 leave(&mut self.ws, code, reason).await;

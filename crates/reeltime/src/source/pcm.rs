@@ -25,7 +25,7 @@ pub async fn serve(mut ws: Socket, recorder: Recorder, handshake: Handshake) {
             Err(Some((code, name, message))) => return refuse(&mut ws, code, name, &message).await,
             Err(None) => return,
         };
-        let dialect = Dialect::V1 { acks: opened.ack != Ack::None };
+        let dialect = Dialect::V1 { ack: opened.ack };
         let served =
             Connection::begin(ws, recorder.clone(), opened.ingest, dialect).serve(opened.first).await;
         let Some((socket, start)) = served else { return };
@@ -84,9 +84,10 @@ async fn open(
     asked: Asked,
 ) -> Result<Opened, Refused> {
     let Asked { start, speaks_v1, first } = asked;
-    if start.ack == Ack::Store {
-        let message = "ack=store needs a remote store, this one is a folder: ask for ack=disk";
-        return Err(Some((close::POLICY, "unsupported_ack", message.to_owned())));
+    if start.ack == Ack::Store
+        && let Err(why) = recorder.ships()
+    {
+        return Err(Some((close::POLICY, "unsupported_ack", why.to_string())));
     }
     let ack = start.ack;
     let (ingest, info) =

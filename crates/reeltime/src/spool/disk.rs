@@ -24,6 +24,10 @@ pub trait Disk: Send + Sync + 'static {
     fn path(&self, _name: &str) -> Option<PathBuf> {
         None
     }
+    /// Gives a file another name, which must be free.
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Every file's name.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Removes a file; one that is gone already is no error.
@@ -83,6 +87,12 @@ impl Disk for LocalDisk {
 
     fn path(&self, name: &str) -> Option<PathBuf> {
         Some(self.folder.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        // A link fails where the name is taken; a rename would not.
+        std::fs::hard_link(self.folder.join(from), self.folder.join(to))?;
+        self.remove(from)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

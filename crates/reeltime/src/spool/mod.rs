@@ -1,7 +1,7 @@
 //! The spool: a log per track on the local disk, and the only code that writes one.
 //!
 //! Four verbs: *append* (into the track's block, [`TrackLog::append`]), *sync* (to the disk, each
-//! `sync_interval`), *ship* (to a remote store; with the object stores), *release* ([`Spool::release`]).
+//! `sync_interval`), *ship* (to a remote store, [`crate::ship`]), *release* ([`Spool::release`]).
 //!
 //! ```text
 //! session ──append──▶ active block ──swap──▶ spare block ──write(2)──▶ {track}-{number}.log ──fdatasync──▶ acked
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reeltime_core::bundle::Kind;
 use reeltime_core::id::TrackId;
 use reeltime_core::log::LogHeader;
 use reeltime_core::timeline::Survey;
@@ -32,8 +33,10 @@ mod copy;
 pub mod disk;
 mod lock;
 mod pen;
+mod reach;
 mod reader;
 mod recover;
+mod restore;
 mod shard;
 mod sound;
 mod sync;
@@ -41,8 +44,10 @@ mod track;
 
 pub use disk::{Disk, DiskFile, LocalDisk};
 pub use lock::{FolderLock, LockError};
+pub use reach::{Extent, Piece, Shippable};
 pub use reader::{Chain, ChainError, Cursor, Item, Reach, read_chain, read_on};
-pub use recover::{RecoveredTrack, Recovery, recover};
+pub use recover::{RecoveredTrack, Recovery, recover, recover_some};
+pub(crate) use restore::Restore;
 pub use sound::FinishedSound;
 pub use track::{Appended, LogClosed, TrackLog};
 
@@ -231,20 +236,27 @@ impl Spool {
     /// A log for a new track. No file exists until the first append.
     pub fn create(&self, header: LogHeader) -> Arc<TrackLog> {
         let survey = Survey::new(header.format, header.counting);
-        self.register(header, (0, 0), Some(survey))
+        self.register(header, (0, 0), Some(survey), Vec::new())
     }
 
     /// Goes on with a track that another process left open, in a file with the next number.
     pub fn resume(&self, recovered: &RecoveredTrack) -> Arc<TrackLog> {
-        let log = self.register(recovered.next_header(), (recovered.samples, recovered.safe), None);
+        let reached = (recovered.samples, recovered.safe);
+        let log = self.register(recovered.next_header(), reached, None, recovered.files.clone());
         log.lock().earlier = recovered.bytes;
         log
     }
 
     /// `reached`: samples so far, and how many of them are safe.
-    fn register(&self, header: LogHeader, reached: (u64, u64), survey: Option<Survey>) -> Arc<TrackLog> {
+    fn register(
+        &self,
+        header: LogHeader,
+        reached: (u64, u64),
+        survey: Option<Survey>,
+        files: Vec<Extent>,
+    ) -> Arc<TrackLog> {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
-        let log = Arc::new(TrackLog::new(header, reached, survey, shard.clone()));
+        let log = Arc::new(TrackLog::new(header, reached, survey, files, shard.clone()));
         shard.send(Message::Register(Arc::clone(&log)));
         log
     }
@@ -280,6 +292,23 @@ impl Spool {
             written: totals.written.load(Ordering::Acquire),
             appended: totals.appended.load(Ordering::Acquire),
             lag: Duration::from_micros(lag.max().unwrap_or(0)),
+        }
+    }
+
+    /// Reads a piece of a track's file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is shorter than it was.
+    pub(crate) fn read_piece(&self, track: TrackId, piece: &Piece) -> io::Result<Vec<u8>> {
+        let name = match piece.kind {
+            Kind::Log => file_name(track, piece.number),
+            Kind::Sound => sound_name(track, piece.number),
+        };
+        let length = usize::try_from(piece.bytes.end - piece.bytes.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        match reader::fill(&*self.disk().open(&name)?, &mut bytes, piece.bytes.start)? {
+            read if read == length => Ok(bytes),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 

@@ -134,6 +134,10 @@ impl Chain {
         &self.links[self.links.len() - 1].header
     }
 
+    pub(super) fn links(&self) -> &[Link] {
+        &self.links
+    }
+
     pub(super) fn last(&self) -> &Link {
         &self.links[self.links.len() - 1]
     }

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::disk::Disk;
 use super::parse_file_name;
+use super::reach::Extent;
 use super::reader::{Chain, ChainError, End, Item, Link, Windows, fill, read_from};
 
 /// Bytes at the end of an open log that a start-up reads.
@@ -49,6 +50,8 @@ pub struct RecoveredTrack {
     pub torn: u64,
     /// Bytes damaged between records, in what was read.
     pub damaged: u64,
+    /// Its files that count, and how far.
+    pub files: Vec<Extent>,
     /// The chain, to read it.
     pub chain: Chain,
 }
@@ -82,8 +85,22 @@ pub struct Recovery {
 /// # Errors
 /// Where the folder cannot be listed.
 pub fn recover(disk: &dyn Disk, threads: usize) -> io::Result<Recovery> {
+    recover_some(disk, threads, |_| true)
+}
+
+/// [`recover`], of the tracks that are `wanted` alone: others may be live.
+///
+/// # Errors
+/// Where the folder cannot be listed.
+pub fn recover_some(
+    disk: &dyn Disk,
+    threads: usize,
+    wanted: impl Fn(TrackId) -> bool,
+) -> io::Result<Recovery> {
     let mut files: BTreeMap<TrackId, Vec<u32>> = BTreeMap::new();
-    for (track, number) in disk.names()?.iter().filter_map(|name| parse_file_name(name)) {
+    let names = disk.names()?;
+    let found = names.iter().filter_map(|name| parse_file_name(name));
+    for (track, number) in found.filter(|(track, _)| wanted(*track)) {
         files.entry(track).or_default().push(number);
     }
     let named =
@@ -146,12 +163,14 @@ fn recover_track(
         valid_until: chain.last().scanner.offset(),
         torn: 0,
         damaged: 0,
+        files: Vec::new(),
         header,
         chain,
     };
     recovered.read_end().map_err(failed)?;
     let synced = if named && recovered.sync() { recovered.samples } else { start };
     recovered.safe = recovered.safe.min(synced);
+    recovered.files = recovered.reach().map_err(failed)?;
     Ok(recovered)
 }
 
@@ -166,6 +185,18 @@ impl RecoveredTrack {
         let Link { file, sound, .. } = self.chain.last();
         let all = || sound.as_ref().map_or(Ok(()), |sound| sound.sync()).and_then(|()| file.sync());
         self.footer.is_some() || all().inspect_err(failed).is_ok()
+    }
+
+    /// How far each file counts. Of the sound all that is there: what no record speaks of does no harm.
+    fn reach(&self) -> io::Result<Vec<Extent>> {
+        let reach = |link: &Link| {
+            let last = link.until.is_none();
+            let sound = link.sound.as_ref().map_or(Ok(0), |sound| sound.size())?;
+            let log = link.until.unwrap_or(self.valid_until);
+            let samples = if last { self.safe.min(self.samples) } else { 0 };
+            Ok(Extent { number: link.number, log, sound, samples, payload: 0 })
+        };
+        self.chain.links().iter().map(reach).collect()
     }
 
     fn read_end(&mut self) -> io::Result<()> {

@@ -267,7 +267,7 @@ impl Shard {
         entry.failures = 0;
         entry.failed_syncs = 0;
         entry.remove_stale(&self.shared);
-        entry.log.set_synced(done.mark.samples);
+        entry.log.set_synced(done.number, done.mark);
         self.go_on_waiting(done.track);
     }
 }

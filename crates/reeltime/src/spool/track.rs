@@ -5,9 +5,11 @@
 //! slower than the source: the appender waits (its socket is then not read), unless the disk refuses bytes
 //! altogether, in which case what arrives is counted as an `overflow` gap.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use reeltime_core::bundle::Kind;
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{Encoder, Event, GapReason, LogHeader, PacketMeta};
 use reeltime_core::render::{Drift, DriftMeter};
@@ -16,6 +18,7 @@ use reeltime_core::timeline::{Layout, Survey};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::pen::{Block, Pen};
+use super::reach::{Extent, Reached, Shippable};
 use super::shard::{Mark, Message, ShardHandle};
 
 /// The block is handed to the writer before its next sweep once it holds this much.
@@ -32,6 +35,12 @@ pub struct TrackLog {
     room: Notify,
     synced: watch::Sender<u64>,
     on_synced: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// What of it is synced and in the store, file by file.
+    reached: Mutex<Reached>,
+    shipped: watch::Sender<u64>,
+    on_shipped: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Bytes of its files that are in the store.
+    shipped_bytes: AtomicU64,
     shard: ShardHandle,
 }
 
@@ -110,6 +119,7 @@ impl TrackLog {
         header: LogHeader,
         (samples, safe): (u64, u64),
         survey: Option<Survey>,
+        files: Vec<Extent>,
         shard: ShardHandle,
     ) -> Self {
         let drift = DriftMeter::new(header.format.rate, header.counting);
@@ -132,7 +142,18 @@ impl TrackLog {
         };
         let id = state.header.track;
         let synced = watch::Sender::new(safe);
-        Self { id, state: Mutex::new(state), room: Notify::new(), synced, on_synced: OnceLock::new(), shard }
+        Self {
+            id,
+            state: Mutex::new(state),
+            room: Notify::new(),
+            synced,
+            on_synced: OnceLock::new(),
+            reached: Mutex::new(Reached::new(files)),
+            shipped: watch::Sender::new(0),
+            on_shipped: OnceLock::new(),
+            shipped_bytes: AtomicU64::new(0),
+            shard,
+        }
     }
 
     /// The track.
@@ -375,21 +396,94 @@ impl TrackLog {
         }
     }
 
-    pub(super) fn set_synced(&self, samples: u64) {
-        let samples = samples.min(self.lock().ack_limit);
-        let further = self.synced.send_if_modified(|synced| {
-            let further = samples > *synced;
-            *synced = samples.max(*synced);
-            further
-        });
-        if further && let Some(tell) = self.on_synced.get() {
-            tell();
+    /// The file `number` is synced up to `mark`.
+    pub(super) fn set_synced(&self, number: u32, mark: Mark) {
+        let samples = mark.samples.min(self.lock().ack_limit);
+        let Mark { offset: log, sound, payload, .. } = mark;
+        self.reached().synced(Extent { number, log, sound, samples, payload });
+        advance(&self.synced, &self.on_synced, samples);
+    }
+
+    fn reached(&self) -> MutexGuard<'_, Reached> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is synced and not yet in the store: `most` bytes at most.
+    pub(crate) fn to_ship(&self, most: u64) -> Option<Shippable> {
+        self.reached().next(most)
+    }
+
+    /// What [`Self::to_ship`] gave is in the store: its bytes. `count` is told the bytes of payload that this adds, before
+    /// anybody else learns of it.
+    pub(crate) fn set_shipped(&self, to: Extent, bytes: u64, count: impl FnOnce(u64)) {
+        let before = {
+            let mut reached = self.reached();
+            let before = reached.shipped().payload;
+            reached.ship(to);
+            before
+        };
+        self.shipped_bytes.fetch_add(bytes, Ordering::Relaxed);
+        count(to.payload.saturating_sub(before));
+        advance(&self.shipped, &self.on_shipped, to.samples);
+    }
+
+    /// Bundles that are there already hold, of each of its files, so many bytes from the beginning.
+    pub(crate) fn skip_shipped(&self, held: impl Fn(u32, Kind) -> u64) {
+        let samples = {
+            let mut reached = self.reached();
+            reached.skip(held);
+            reached.shipped().samples
+        };
+        advance(&self.shipped, &self.on_shipped, samples);
+    }
+
+    /// Another node's bundles, which stay for as long as they are needed, hold all that is synced of it by now.
+    pub(crate) fn assume_shipped(&self) {
+        if let Some(to) = self.reached().ship_all() {
+            advance(&self.shipped, &self.on_shipped, to.samples);
         }
+    }
+
+    /// What was shipped of it is no longer to be counted on: it is shipped again, from its first byte.
+    pub(crate) fn ship_again(&self) {
+        self.reached().start_over();
+    }
+
+    /// It is published: all of it that is safe is in the store.
+    pub(crate) fn note_published(&self) {
+        advance(&self.shipped, &self.on_shipped, *self.synced.borrow());
+    }
+
+    /// Follows how many samples are in the store. Everything before the value is.
+    pub fn shipped(&self) -> watch::Receiver<u64> {
+        self.shipped.subscribe()
+    }
+
+    /// Bytes of its files that are in the store, and that the recorder has put there.
+    pub fn shipped_bytes(&self) -> u64 {
+        self.shipped_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Has `tell` called whenever more is in the store; the first one given stays.
+    pub(crate) fn on_shipped(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_shipped.set(Box::new(tell));
     }
 
     /// Has `tell` called whenever more is synced; the first one given stays.
     pub(crate) fn on_synced(&self, tell: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_synced.set(Box::new(tell));
+    }
+}
+
+/// Says that `samples` are reached, and tells who follows.
+fn advance(reached: &watch::Sender<u64>, tell: &OnceLock<Box<dyn Fn() + Send + Sync>>, samples: u64) {
+    let further = reached.send_if_modified(|reached| {
+        let further = samples > *reached;
+        *reached = samples.max(*reached);
+        further
+    });
+    if further && let Some(tell) = tell.get() {
+        tell();
     }
 }
 

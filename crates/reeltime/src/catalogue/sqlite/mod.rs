@@ -1,15 +1,15 @@
-//! The catalogue on SQLite: the default, for one process.
+//! The catalogue on SQLite: the default, for one process, or a few on one machine.
 //!
 //! One connection writes and several read. Writes that wait at the same moment go into one transaction
 //! (see [`writer`]), so a thousand calls that end together cost a few syncs, not thousands. WAL and
 //! `synchronous = FULL`: a change is on the disk before its answer is given.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reeltime_core::id::RecordingId;
+use reeltime_core::id::{NodeId, RecordingId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::UtcMicros;
 use sqlx::pool::PoolConnection;
@@ -19,13 +19,14 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
 
 use super::{
-    Call, Catalogue, CatalogueError, Filter, Listing, NewObject, NewRecording, Object, ObjectState, Page,
-    Publication, Published, Recording, Removed, StateChange, Upload, UploadedPart,
+    Call, Catalogue, CatalogueError, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectState,
+    Page, Publication, Published, Recording, Removed, StateChange, Tenure, Upload, UploadedPart,
 };
 use failure::Failure;
 use writer::Writer;
 
 mod failure;
+mod nodes;
 mod read;
 mod uploads;
 mod write;
@@ -44,6 +45,8 @@ pub struct SqliteCatalogue {
     path: Arc<Path>,
     readers: SqlitePool,
     writer: Writer,
+    /// For whom it speaks.
+    node: OnceLock<NodeId>,
 }
 
 impl SqliteCatalogue {
@@ -58,7 +61,7 @@ impl SqliteCatalogue {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options(&path).pragma("query_only", "ON"));
-        Ok(Self { writer: Writer::start(writer, path.clone()), readers, path })
+        Ok(Self { writer: Writer::start(writer, path.clone()), readers, path, node: OnceLock::new() })
     }
 
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, CatalogueError> {
@@ -90,8 +93,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 #[async_trait]
 impl Catalogue for SqliteCatalogue {
     async fn begin(&self, recording: &NewRecording) -> Result<(), CatalogueError> {
-        let recording = recording.clone();
-        self.writer.write(move |db| Box::pin(async move { write::begin(db, &recording).await })).await
+        let (recording, node) = (recording.clone(), self.node());
+        self.writer.write(move |db| Box::pin(async move { write::begin(db, &recording, node).await })).await
     }
 
     async fn change_state(
@@ -107,14 +110,16 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn stage(&self, object: &NewObject) -> Result<(), CatalogueError> {
-        let object = object.clone();
-        self.writer.write(move |db| Box::pin(async move { write::stage(db, &object).await })).await
+        let (object, node) = (object.clone(), self.node());
+        self.writer.write(move |db| Box::pin(async move { write::stage(db, &object, node).await })).await
     }
 
     async fn publish(&self, publication: &Publication) -> Result<Published, CatalogueError> {
         let recording = publication.recording;
-        let publication = publication.clone();
-        self.writer.write(move |db| Box::pin(async move { write::publish(db, &publication).await })).await?;
+        let (publication, node) = (publication.clone(), self.node());
+        self.writer
+            .write(move |db| Box::pin(async move { write::publish(db, &publication, node).await }))
+            .await?;
         Ok(Published { recording })
     }
 
@@ -160,7 +165,9 @@ impl Catalogue for SqliteCatalogue {
         before: UtcMicros,
         limit: u32,
     ) -> Result<Vec<Object>, CatalogueError> {
-        self.explain(read::objects_in(&mut *self.reader().await?, tenant, state, before, limit).await)
+        self.explain(
+            read::objects_in(&mut *self.reader().await?, tenant, state, before, limit, self.node()).await,
+        )
     }
 
     async fn key_taken(&self, key: &ObjectKey) -> Result<bool, CatalogueError> {
@@ -199,6 +206,58 @@ impl Catalogue for SqliteCatalogue {
     async fn end_upload(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError> {
         let (tenant, key) = (tenant.to_owned(), key.clone());
         self.writer.write(move |db| Box::pin(async move { uploads::end(db, &tenant, &key).await })).await
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        self.node.get().copied()
+    }
+
+    async fn start_node(&self, node: NodeId, until: UtcMicros) -> Result<Tenure, CatalogueError> {
+        let _ = self.node.set(node);
+        self.writer.write(move |db| Box::pin(nodes::start(db, node, until))).await
+    }
+
+    async fn renew_node(&self, node: NodeId, epoch: u64, until: UtcMicros) -> Result<bool, CatalogueError> {
+        self.writer.write(move |db| Box::pin(nodes::renew(db, node, epoch, until))).await
+    }
+
+    async fn claim(&self, by: NodeId, now: UtcMicros) -> Result<Vec<Claim>, CatalogueError> {
+        if !self.explain(nodes::any(&mut *self.reader().await?, by, now).await)? {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |db| Box::pin(nodes::claim(db, by, now))).await
+    }
+
+    async fn settle(&self, claim: Claim, lost: Option<UtcMicros>) -> Result<(), CatalogueError> {
+        match lost {
+            Some(at) => self.writer.write(move |db| Box::pin(nodes::settle(db, claim, at))).await,
+            None => self.writer.write(move |db| Box::pin(nodes::release(db, claim))).await,
+        }
+    }
+
+    async fn take_recording(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+        by: NodeId,
+        now: UtcMicros,
+    ) -> Result<bool, CatalogueError> {
+        let tenant = tenant.to_owned();
+        self.writer
+            .write(move |db| Box::pin(async move { nodes::take_recording(db, &tenant, id, by, now).await }))
+            .await
+    }
+
+    async fn owner(&self, tenant: &str, id: RecordingId) -> Result<Option<NodeId>, CatalogueError> {
+        self.explain(nodes::owner(&mut *self.reader().await?, tenant, id).await)
+    }
+
+    async fn knows_node(&self, node: NodeId) -> Result<bool, CatalogueError> {
+        self.explain(nodes::knows(&mut *self.reader().await?, node).await)
+    }
+
+    async fn enter_node(&self, node: NodeId, epoch: u64) -> Result<bool, CatalogueError> {
+        self.writer.write(move |db| Box::pin(nodes::enter(db, node, epoch))).await
     }
 
     async fn close(&self) {

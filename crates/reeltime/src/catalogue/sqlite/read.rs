@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use reeltime_core::id::{RecordingId, TrackId};
+use reeltime_core::id::{NodeId, RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::{Micros, UtcMicros};
 use sqlx::sqlite::SqliteRow;
@@ -126,14 +126,18 @@ pub(super) async fn objects_in(
     state: ObjectState,
     before: UtcMicros,
     limit: u32,
+    node: Option<NodeId>,
 ) -> Result<Vec<Object>, Failure> {
     let rows = sqlx::query(
-        "SELECT * FROM objects WHERE tenant_id = ?1 AND state = ?2 AND created_at < ?3 ORDER BY created_at, key LIMIT ?4",
+        "SELECT * FROM objects WHERE tenant_id = ?1 AND state = ?2 AND created_at < ?3
+           AND NOT EXISTS (SELECT 1 FROM recordings WHERE id = recording_id AND node_id <> ?5)
+         ORDER BY created_at, key LIMIT ?4",
     )
     .bind(tenant)
     .bind(state.as_str())
     .bind(before.0)
     .bind(limit)
+    .bind(node.map(|node| blob(node.0)))
     .fetch_all(db)
     .await?;
     rows.iter().map(to_object).collect()
@@ -211,7 +215,7 @@ fn unsigned(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, Failur
     number.map(convert).transpose()
 }
 
-fn uuid(row: &SqliteRow, column: &'static str) -> Result<Option<Uuid>, Failure> {
+pub(super) fn uuid(row: &SqliteRow, column: &'static str) -> Result<Option<Uuid>, Failure> {
     let bytes: Option<&[u8]> = row.try_get(column)?;
     let convert =
         |bytes| Uuid::from_slice(bytes).map_err(|_| CatalogueError::Unreadable { what: column }.into());

@@ -1,16 +1,21 @@
 //! The changes. Each runs inside a transaction of the writer's; an error undoes all of it.
 
-use reeltime_core::id::RecordingId;
+use reeltime_core::id::{NodeId, RecordingId};
 use reeltime_core::keys::ObjectKey;
 use sqlx::{Row, SqliteConnection};
 
 use super::failure::Failure;
+use super::nodes::fence;
 use super::read::{blob, parsed};
 use crate::catalogue::{
     CatalogueError, NewObject, NewRecording, Publication, RecordingState, StateChange, StoredObject,
 };
 
-pub(super) async fn begin(db: &mut SqliteConnection, new: &NewRecording) -> Result<(), Failure> {
+pub(super) async fn begin(
+    db: &mut SqliteConnection,
+    new: &NewRecording,
+    node: Option<NodeId>,
+) -> Result<(), Failure> {
     sqlx::query("INSERT INTO calls (tenant_id, id, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
         .bind(&new.tenant)
         .bind(&new.call)
@@ -18,7 +23,7 @@ pub(super) async fn begin(db: &mut SqliteConnection, new: &NewRecording) -> Resu
         .execute(&mut *db)
         .await?;
     let inserted = sqlx::query(
-        "INSERT INTO recordings (id, tenant_id, call_id, state, created_at, previous_id) VALUES (?1, ?2, ?3, 'starting', ?4,
+        "INSERT INTO recordings (id, tenant_id, call_id, state, created_at, node_id, previous_id) VALUES (?1, ?2, ?3, 'starting', ?4, ?5,
             (SELECT id FROM recordings WHERE tenant_id = ?2 AND call_id = ?3 AND deleted = 0 AND created_at <= ?4
              ORDER BY created_at DESC, id DESC LIMIT 1))
          ON CONFLICT (id) DO NOTHING",
@@ -27,6 +32,7 @@ pub(super) async fn begin(db: &mut SqliteConnection, new: &NewRecording) -> Resu
     .bind(&new.tenant)
     .bind(&new.call)
     .bind(new.created_at.0)
+    .bind(node.map(|node| blob(node.0)))
     .execute(&mut *db)
     .await?;
     if inserted.rows_affected() == 1 { Ok(()) } else { check_same(db, new).await }
@@ -95,11 +101,16 @@ pub(super) async fn change_state(
     Ok(())
 }
 
-pub(super) async fn stage(db: &mut SqliteConnection, new: &NewObject) -> Result<(), Failure> {
+pub(super) async fn stage(
+    db: &mut SqliteConnection,
+    new: &NewObject,
+    node: Option<NodeId>,
+) -> Result<(), Failure> {
     // One statement where all is well: the same object again touches its row and changes nothing.
     let staged = sqlx::query(
         "INSERT INTO objects (key, tenant_id, recording_id, track_id, kind, mime_type, state, created_at)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'staged', ?7 FROM recordings WHERE id = ?3 AND tenant_id = ?2 AND deleted = 0
+            AND (node_id IS NULL OR ?8 IS NULL OR node_id = ?8)
          ON CONFLICT (key) DO UPDATE SET state = 'staged'
             WHERE objects.tenant_id = ?2 AND objects.recording_id = ?3 AND objects.track_id IS ?4
               AND objects.kind = ?5 AND objects.mime_type = ?6 AND objects.state = 'staged'",
@@ -111,20 +122,27 @@ pub(super) async fn stage(db: &mut SqliteConnection, new: &NewObject) -> Result<
     .bind(new.kind.as_str())
     .bind(&new.mime_type)
     .bind(new.created_at.0)
+    .bind(node.map(|node| blob(node.0)))
     .execute(&mut *db)
     .await?;
     if staged.rows_affected() == 1 {
         return Ok(());
     }
     state(db, &new.tenant, new.recording).await?;
+    fence(db, &new.tenant, new.recording, node).await?;
     Err(CatalogueError::KeyTaken { key: new.key.clone() }.into())
 }
 
-pub(super) async fn publish(db: &mut SqliteConnection, new: &Publication) -> Result<(), Failure> {
+pub(super) async fn publish(
+    db: &mut SqliteConnection,
+    new: &Publication,
+    node: Option<NodeId>,
+) -> Result<(), Failure> {
     check(new)?;
-    if !complete(db, new).await? {
+    if !complete(db, new, node).await? {
         // Which of the two it is.
         state(db, &new.tenant, new.recording).await?;
+        fence(db, &new.tenant, new.recording, node).await?;
         return Err(CatalogueError::UnknownRecording { id: new.recording }.into());
     }
     for object in &new.objects {
@@ -172,15 +190,19 @@ async fn publish_object(
     super::uploads::end(db, &new.tenant, &object.key).await
 }
 
-/// False where there is no such recording, or it is deleted.
-async fn complete(db: &mut SqliteConnection, new: &Publication) -> Result<bool, Failure> {
+/// False where there is no such recording, or it is deleted or another node's.
+async fn complete(
+    db: &mut SqliteConnection,
+    new: &Publication,
+    node: Option<NodeId>,
+) -> Result<bool, Failure> {
     let main = new.main.as_ref().and_then(|main| new.objects.iter().find(|object| object.key == *main));
     let size = main.map(|main| integer(main.size, "bytes")).transpose()?;
     let completed = sqlx::query(
         "UPDATE recordings SET state = ?3, reason = ?4, started_at = coalesce(?5, started_at), ended_at = ?6,
             duration_us = ?7, participants = ?8, manifest = ?9, object_key = ?10,
             size = ?11, mime_type = (SELECT mime_type FROM objects WHERE key = ?10 AND tenant_id = ?2)
-         WHERE id = ?1 AND tenant_id = ?2 AND deleted = 0",
+         WHERE id = ?1 AND tenant_id = ?2 AND deleted = 0 AND (node_id IS NULL OR ?12 IS NULL OR node_id = ?12)",
     )
     .bind(blob(new.recording.0))
     .bind(&new.tenant)
@@ -193,6 +215,7 @@ async fn complete(db: &mut SqliteConnection, new: &Publication) -> Result<bool, 
     .bind(&new.manifest)
     .bind(new.main.as_ref().map(ObjectKey::as_str))
     .bind(size)
+    .bind(node.map(|node| blob(node.0)))
     .execute(db)
     .await?;
     Ok(completed.rows_affected() == 1)

@@ -1,0 +1,288 @@
+"""A machine lost with its disk, and processes killed at each step of shipping and taking over: what was shipped is
+finished by another process, bit for bit; what is missing is seconds at the end, marked as a gap.
+
+Two servers share a store and a catalogue, each with a data folder of its own. The store is a folder that stands for a
+remote one: shipping is told to happen all the same.
+"""
+
+import asyncio
+import json
+import shutil
+import time
+
+import pytest
+from harness.clients import Ingest, refused
+from harness.judges import wave_file
+from harness.oracle import compare, indexed_pcm
+from harness.server import of_tracks, run_reeltime, until
+from test_kill_loop import Caller
+
+RATE = 16_000
+CALLS = 20
+MISSING = 5.0
+"""Seconds that may be missing of a call when its machine is lost."""
+LEASE = 3.0
+
+
+class Speaker(Caller):
+    """Speaks in real time and asks for what is in the store to be acknowledged."""
+
+    def __init__(self, name: str, seconds: float):
+        super().__init__(name, seconds)
+        self.query = self.first = f"?ack=store&clock=samples&call={name}"
+
+
+@pytest.fixture
+def node(new_server, tmp_path):
+    """Makes nodes on one store and one catalogue."""
+
+    def make(**settings):
+        shared = {
+            "REELTIME_STORE_URL": f"file://{tmp_path}/store",
+            "REELTIME_DATABASE_URL": f"sqlite://{tmp_path}/catalogue.db",
+            "REELTIME_SHIP": "always",
+            "REELTIME_SHIP_INTERVAL": "1s",
+            "REELTIME_NODE_LEASE": f"{LEASE}s",
+            "REELTIME_RESUME_WINDOW": "2s",
+            "REELTIME_RESERVE": "0",
+            "ENABLE_AUDIO_RECORDING": "false",
+        }
+        return new_server(**shared | settings)
+
+    return make
+
+
+def bundles(tmp_path) -> list:
+    return [path for path in (tmp_path / "store/_reeltime/bundles").rglob("*") if path.is_file()]
+
+
+def lose(server) -> None:
+    """The machine and its disk are gone."""
+    server.kill()
+    shutil.rmtree(server.data_dir)
+
+
+def until_shipped(server, samples: int) -> None:
+    until("all of it to be shipped", lambda: server.metric("reeltime_shipped_bytes_total") >= 2 * samples)
+
+
+def test_of_a_lost_machine_another_process_finishes_every_call(node, tmp_path):
+    lost, other = node().start(), node().start()
+    speakers = [Speaker(f"lost-{n}", 30) for n in range(CALLS)]
+
+    async def speak():
+        url = lost.url("/v1/ingest/pcm", "ws")
+        speaking = [asyncio.create_task(speaker.speak(url)) for speaker in speakers]
+        await asyncio.sleep(6)
+        await asyncio.to_thread(lose, lost)
+        await asyncio.gather(*speaking, return_exceptions=True)
+
+    asyncio.run(speak())
+    began = time.monotonic()
+    missing, kept = [], []
+    for speaker in speakers:
+        details = other.completed(speaker.recording_id, 60)
+        verdict = compare(wave_file(other.stream(speaker.recording_id))[1], speaker.pcm[: 2 * speaker.sent])
+        assert not (verdict.duplicated or verdict.shifted or verdict.foreign), verdict
+        assert verdict.runs[0].source == 0, "what is there is there from its first sample on"
+        got = verdict.runs[0].length
+        assert got >= speaker.acked > 0, f"{speaker.acked - got} samples were acknowledged and lost"
+        [gap] = of_tracks(details, "gaps")
+        assert (gap["reason"], gap["at"]) == ("disconnected", got), gap
+        kept.append(got)
+        missing.append((speaker.sent - got) / RATE)
+    print(f"missing at most {max(missing):.2f} s of {speakers[0].sent / RATE:.1f}, all complete {time.monotonic() - began:.1f} s after")
+    assert max(missing) <= MISSING
+    until("no bundle to be left", lambda: not bundles(tmp_path), 30)
+    assert other.metric("reeltime_taken_over_recordings_total") == CALLS
+
+
+def test_a_client_resumes_at_the_process_that_took_over_and_loses_nothing(node):
+    lost, other = node(REELTIME_RESUME_WINDOW="30s").start(), node(REELTIME_RESUME_WINDOW="30s").start()
+    pcm = indexed_pcm("moves on", 6 * RATE)
+    client = Ingest(lost, ack="store", call="moves")
+    client.send(pcm[: 8 * RATE])
+    client.until_acked(3 * RATE)
+    lose(lost)
+    until("the call to be taken over", lambda: other.metric("reeltime_taken_over_recordings_total") == 1, 30)
+    again = Ingest(other, ack="store", resume_token=client.token)
+    assert again.recording_id == client.recording_id
+    assert client.acked <= again.resume_at <= 4 * RATE
+    again.send(pcm[2 * again.resume_at :])
+    assert again.stop() == 6 * RATE
+    details = other.completed(client.recording_id)
+    assert compare(wave_file(other.stream(client.recording_id))[1], pcm).intact
+    assert of_tracks(details, "gaps") == []
+
+
+def test_with_ack_store_all_is_acknowledged_when_the_session_is_stopped(node, tmp_path):
+    server = node(REELTIME_SHIP_INTERVAL="5s").start()
+    client = Ingest(server, ack="store", call="stops")
+    client.send(indexed_pcm("stops", RATE))
+    assert client.stop() == RATE
+    assert client.acked == RATE
+    server.completed(client.recording_id)
+    until("its bundles to go", lambda: not bundles(tmp_path), 30)
+
+
+def test_ack_store_is_refused_where_nothing_is_shipped(server, node):
+    for refuses in (server, node(REELTIME_SHIP="never").start(), node(REELTIME_SHIP_INTERVAL="0").start()):
+        error, code, _ = refused(refuses, ack="store")
+        assert (error["code"], code) == ("unsupported_ack", 1008)
+        assert "ack=disk" in error["message"]
+
+
+@pytest.mark.parametrize("step", ["bundle_put:2", "shipped:2"])
+def test_a_process_killed_while_shipping_goes_on_with_nothing_lost_or_shipped_twice(node, tmp_path, step):
+    killed = node(REELTIME_CRASH_AT=step, REELTIME_RESUME_WINDOW="30s").start()
+    pcm = indexed_pcm(step, 8 * RATE)
+    client = Ingest(killed, ack="disk", call="killed")
+    client.send(pcm[: 2 * RATE])
+    client.until_acked(RATE)
+    until("a bundle", lambda: bundles(tmp_path))
+    client.send(pcm[2 * RATE : 8 * RATE])
+    killed.process.wait(20)
+    killed.settings.pop("REELTIME_CRASH_AT")
+    killed.start()
+    again = Ingest(killed, ack="store", resume_token=client.token)
+    again.send(pcm[2 * again.resume_at :])
+    assert again.stop() == 8 * RATE
+    assert again.acked == 8 * RATE
+    killed.completed(client.recording_id)
+    assert compare(wave_file(killed.stream(client.recording_id))[1], pcm).intact
+    assert killed.metric("reeltime_shipped_bytes_total") <= killed.metric("reeltime_synced_bytes_total")
+    until("all bundles to go, the earlier process's too", lambda: not bundles(tmp_path), 30)
+
+
+@pytest.mark.parametrize("step", ["takeover_claimed", "takeover_written"])
+def test_a_process_killed_while_taking_over_does_it_again(node, tmp_path, step):
+    lost = node().start()
+    pcm = indexed_pcm(step, 3 * RATE)
+    client = Ingest(lost, ack="store", call="twice")
+    client.send(pcm)
+    client.until_acked(3 * RATE)
+    lose(lost)
+    other = node(REELTIME_CRASH_AT=step)
+    # It may look, and die, before it is asked whether it is ready.
+    try:
+        other.start()
+    except Exception as error:  # noqa: BLE001
+        print("died at once:", error)
+    other.process.wait(30)
+    assert other.process.returncode == -9
+    other.settings.pop("REELTIME_CRASH_AT")
+    other.start()
+    other.completed(client.recording_id, 60)
+    verdict = compare(wave_file(other.stream(client.recording_id))[1], pcm)
+    assert (verdict.lost, verdict.duplicated, verdict.shifted, verdict.foreign) == (0, 0, 0, 0), verdict
+    until("no bundle to be left", lambda: not bundles(tmp_path), 30)
+
+
+def test_of_two_that_look_exactly_one_takes_over(node, tmp_path):
+    lost = node().start()
+    others = [node().start(), node().start()]
+    pcm = [indexed_pcm(f"one of {n}", 2 * RATE) for n in range(5)]
+    clients = [Ingest(lost, ack="store", call=f"contested-{n}") for n in range(5)]
+    for client, sound in zip(clients, pcm, strict=True):
+        client.send(sound)
+        client.until_acked(2 * RATE)
+    lose(lost)
+    for client, sound in zip(clients, pcm, strict=True):
+        until("it to be complete", lambda: others[0].recording(client.recording_id)["state"] == "complete", 60)
+        assert compare(wave_file(others[1].stream(client.recording_id))[1], sound).lost == 0
+    assert sorted(other.metric("reeltime_taken_over_recordings_total") for other in others) == [0, 5]
+    until("no bundle to be left", lambda: not bundles(tmp_path), 30)
+
+
+def test_a_node_that_comes_back_after_it_was_taken_over_leaves_its_logs_and_overwrites_nothing(node, tmp_path):
+    away = node().start()
+    pcm = indexed_pcm("comes back", 2 * RATE)
+    client = Ingest(away, ack="store", call="back")
+    client.send(pcm)
+    client.until_acked(2 * RATE)
+    away.kill()
+    other = node().start()
+    before = other.completed(client.recording_id, 60)
+    stored = other.stream(client.recording_id)
+    logs = sorted(path.name for path in (away.data_dir / "spool").glob("*.log"))
+    assert logs
+    away.start()
+    assert "taken over" in away.log()
+    assert other.recording(client.recording_id) == before
+    assert other.stream(client.recording_id) == stored
+    assert sorted(path.name for path in (away.data_dir / "spool").glob("*.log")) == logs
+    # And it records on.
+    assert Ingest(away, call="later").stop() == 0
+
+
+def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):
+    first = node().start()
+    spoken = {}
+    for n, names in enumerate((["anna"], ["anna", "ben"])):
+        clients = [Ingest(first, call=f"rebuilt-{n}", participant=name) for name in names]
+        for client in clients:
+            client.send(indexed_pcm(f"{n} {client.track_id}", 2 * RATE))
+        for client in clients:
+            client.stop()
+        spoken[clients[0].recording_id] = first.completed(clients[0].recording_id)
+    live = Ingest(first, ack="store", call="live")
+    pcm = indexed_pcm("live", 2 * RATE)
+    live.send(pcm)
+    live.until_acked(2 * RATE)
+    before = {id: first.stream(id) for id in spoken}
+    lose(first)
+    for file in tmp_path.glob("catalogue.db*"):
+        file.unlink()
+
+    other = node()
+
+    def rebuild(*flags: str) -> dict:
+        command = ["catalogue", "rebuild", "--json", "--data-dir", str(other.data_dir), *flags]
+        done = run_reeltime(*command, cwd=other.home, **other.settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    fresh = {"entered": 2, "known": 0, "deleted": 0, "nodes_to_take_over": 1, "unusable": []}
+    assert rebuild("--dry-run") == fresh | {"dry_run": True}
+    assert rebuild() == fresh | {"dry_run": False}
+    assert rebuild() == fresh | {"dry_run": False, "entered": 0, "known": 2, "nodes_to_take_over": 0}
+    other.start()
+    for id, details in spoken.items():
+        assert other.recording(id) == details
+        assert other.stream(id) == before[id]
+    other.completed(live.recording_id, 60)
+    assert compare(wave_file(other.stream(live.recording_id))[1], pcm).lost == 0
+
+
+def test_a_manifest_that_makes_no_sense_costs_itself_alone(node, tmp_path):
+    server = node()
+    manifests = tmp_path / "store/_reeltime/manifests"
+    manifests.mkdir(parents=True)
+    (manifests / "01890a5d-ac96-774b-bcce-b302099a8057.json").write_text("[]")
+    command = ["catalogue", "rebuild", "--json", "--data-dir", str(server.data_dir)]
+    done = run_reeltime(*command, cwd=server.home, **server.settings)
+    assert done.returncode == 1
+    [unusable] = json.loads(done.stdout)["unusable"]
+    assert "no manifest" in unusable["reason"], unusable
+
+
+def test_into_s3_a_store_that_is_away_for_a_while_gets_all_of_it(new_server, s3):
+    """Shipping is on by itself where the store lies elsewhere; boto3 sees the bundles come and go."""
+    server = new_server(**s3.settings("ours", REELTIME_SHIP_INTERVAL="1s", ENABLE_AUDIO_RECORDING="false")).start()
+    pcm = indexed_pcm("away", 8 * RATE)
+    client = Ingest(server, ack="store", call="away")
+    client.send(pcm[: 2 * RATE])
+    client.until_acked(RATE)
+    assert s3.objects("ours/_reeltime/bundles/")
+    s3.kill()
+    client.send(pcm[2 * RATE : 12 * RATE])
+    until("it to be on the disk", lambda: server.metric("reeltime_synced_bytes_total") == 12 * RATE)
+    assert client.acked < 6 * RATE
+    s3.start()
+    client.until_acked(6 * RATE, 60)
+    client.send(pcm[12 * RATE :])
+    assert client.stop() == 8 * RATE
+    server.completed(client.recording_id, 60)
+    assert compare(wave_file(server.stream(client.recording_id))[1], pcm).intact
+    until("the bundles to go", lambda: not s3.objects("ours/_reeltime/bundles/"), 60)
+    assert not s3.objects("ours/_reeltime/probe/")
