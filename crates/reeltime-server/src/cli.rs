@@ -86,6 +86,12 @@ Examples:
   reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o - | ffplay -
   reeltime export 01890a5d-ac96-774b-bcce-b302099a8057 -o anna.wav --participant anna --to http://127.0.0.1:7400")]
     Export(Export),
+    /// Look after the store that recordings go to
+    #[command(after_help = "\
+Examples:
+  reeltime store check
+  reeltime store check --store-url s3://bucket/prefix --json")]
+    Store(Store),
     /// Measure what recording costs on this machine
     #[command(after_help = "\
 Examples:
@@ -116,6 +122,30 @@ pub(crate) struct Recover {
     /// Only show what would be recovered; nothing is written
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// `reeltime store`.
+#[derive(Debug, Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) verb: StoreVerb,
+}
+
+/// What to do with the store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Write, read, list, sign and delete a probe, and say in plain words what is wrong and what follows
+    Check(StoreCheck),
+}
+
+/// `reeltime store check`.
+#[derive(Debug, Args)]
+pub(crate) struct StoreCheck {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,

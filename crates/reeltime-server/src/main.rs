@@ -19,6 +19,7 @@ mod security;
 mod send;
 mod serve;
 mod settings;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Ls(command) => ls::run(command),
         Verb::Recover(command) => recover::run(command),
         Verb::Export(command) => export::run(command),
+        Verb::Store(command) => store::run(command),
         Verb::Bench(command) => bench::run(command),
         Verb::BenchSink(sink) => bench::sink::run(sink),
         Verb::BenchLoad(load) => bench::load::run(load),

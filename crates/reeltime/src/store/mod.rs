@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 
+pub mod check;
 pub mod folder;
 mod mime;
 mod mount;
@@ -153,6 +154,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether it lies elsewhere: losing this machine does not lose it, and it may be away while this machine is not.
     fn is_remote(&self) -> bool {
         false
+    }
+
+    /// Tries to write over the object `key`, which is there, on the condition that it is not: whether the store refuses,
+    /// as it should. `None` where there is nothing to try. The object may be empty afterwards.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked.
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        let _ = key;
+        Ok(None)
     }
 
     /// Uploads in parts, where the store that has `key` takes them. With it comes the key in that store.

@@ -196,6 +196,11 @@ async fn relay(answer: GetResult, at: &mut u64, sender: &ByteSender) -> Result<(
     Ok(())
 }
 
+/// A client for signed addresses, which need nothing of S3.
+pub(super) fn plain_client() -> reqwest::Result<reqwest::Client> {
+    wire::plain_client(S3Options::default().answer_timeout)
+}
+
 fn ranged(range: Range<u64>) -> GetOptions {
     GetOptions { range: Some(range.into()), ..GetOptions::default() }
 }
@@ -220,7 +225,7 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
         .with_retry(retry)
         .with_unsigned_payload(options.unsigned_payload)
         .with_disable_bulk_delete(true)
-        .with_http_connector(wire::Connector);
+        .with_http_connector(wire::Connector { silence: options.answer_timeout });
     match &options.credentials {
         Some(keys) => {
             let builder = builder.with_access_key_id(&keys.id).with_secret_access_key(&keys.secret);
@@ -319,6 +324,10 @@ impl Store for S3Store {
 
     fn is_remote(&self) -> bool {
         true
+    }
+
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        self.refuses_what_is_taken(key).await.map(Some)
     }
 
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
