@@ -171,7 +171,7 @@ impl S3Store {
                     Err(Some(error)) => error,
                     Err(None) => return Err(None),
                 },
-                Err(failure) => io::Error::other(Failure::of(failure, key)),
+                Err(failure) => io::Error::other(failure.of(key)),
             };
             resumes = if at > before { 0 } else { resumes + 1 };
             if resumes > RESUMES {
