@@ -183,7 +183,9 @@ async fn answer(
             let frames = [Ok(Frame::data(half)), Err(io::Error::other("broken on purpose"))];
             Ok(Response::from_parts(head, BodyExt::boxed(StreamBody::new(stream::iter(frames)))))
         }
-        _ => Ok(response.map(|body| BodyExt::boxed(body.map_err(io::Error::other)))),
+        Some(Fault::Status(..) | Fault::Says(..) | Fault::Slow(_)) | None => {
+            Ok(response.map(|body| BodyExt::boxed(body.map_err(io::Error::other))))
+        }
     }
 }
 
