@@ -160,7 +160,7 @@ impl S3Store {
         sender: &ByteSender,
     ) -> Result<(), Option<io::Error>> {
         let Range { start: mut at, end } = first.range;
-        let mut answer = Ok(first);
+        let mut answer: Result<GetResult, Failure> = Ok(first);
         let mut resumes = 0;
         loop {
             let before = at;
