@@ -1,10 +1,12 @@
 """Recordings in Vercel Blob. Vercel's own client says whether the service of our tests is one, and reads what we write."""
 
+import json
+
 import pytest
 from harness.clients import Ingest
 from harness.judges import wave_file
 from harness.oracle import indexed_pcm
-from harness.server import until
+from harness.server import run_reeltime, until
 from harness.vercel import VercelBlob
 
 
@@ -66,3 +68,31 @@ def test_the_token_is_in_no_log(new_server, vercel):
     client.stop()
     until("the refusal in the log", lambda: "BLOB_READ_WRITE_TOKEN" in wrong.log())
     assert secret not in wrong.log()
+
+
+def check(tmp_path, **settings: str) -> tuple[int, dict]:
+    """`reeltime store check`: its exit status and its steps by name."""
+    done = run_reeltime("store", "check", "--json", cwd=tmp_path, seconds=60, **settings)
+    return done.returncode, {step["name"]: step for step in json.loads(done.stdout)["steps"]}
+
+
+def test_a_good_store_is_found_good_and_left_empty(vercel, tmp_path):
+    status, steps = check(tmp_path, **vercel.settings("rec"))
+    skipped = {"signed address", "conditions"}
+    assert {name: step["outcome"] for name, step in steps.items()} == {
+        name: "skipped" if name in skipped else "passed" for name in steps
+    }
+    assert {"write", "read", "range", "list", "overwrite", "parts", "abort", "delete"} == steps.keys() - skipped
+    assert (status, vercel.objects()) == (0, {})
+
+
+def test_each_thing_that_is_wrong_is_named_with_what_to_do(vercel, tmp_path):
+    other = {"private": "public", "public": "private"}[vercel.access]
+    for wrong, hint in [
+        ({"BLOB_READ_WRITE_TOKEN": vercel.token + "x"}, "put the store's BLOB_READ_WRITE_TOKEN"),
+        ({"REELTIME_VERCEL_ACCESS": other}, "the setting vercel_access says how the store was made"),
+        ({"VERCEL_BLOB_API_URL": vercel.api_url.replace("/api", "/elsewhere")}, "look at VERCEL_BLOB_API_URL"),
+    ]:
+        status, steps = check(tmp_path, **vercel.settings("rec", **wrong))
+        assert status == 1
+        assert steps["write"]["outcome"] == "failed" and hint in steps["write"]["why"], (wrong, steps)

@@ -42,7 +42,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Where versitygw is not installed (`./scripts/test` does it) or does not answer.
-    pub fn start() -> Result<Self, Box<dyn Error>> {
+    pub async fn start() -> Result<Self, Box<dyn Error>> {
         let prefix = Uuid::new_v4().to_string().parse()?;
         if let Ok(other) = std::env::var("REELTIME_TEST_S3") {
             return Self::other(&other, prefix);
@@ -63,7 +63,7 @@ impl Gateway {
             .spawn()
             .map_err(|error| format!("cannot start versitygw ({error}): ./scripts/test builds it"))?;
         let process = Killed(process);
-        wait(&address)?;
+        wait(&address).await?;
         let options = options(format!("http://{address}"), "us-east-1", KEY, SECRET);
         Ok(Self { _process: Some((process, folder)), options, bucket: BUCKET.to_owned(), prefix })
     }
@@ -96,13 +96,13 @@ fn options(endpoint: String, region: &str, id: &str, secret: &str) -> S3Options 
     }
 }
 
-fn wait(address: &str) -> Result<(), Box<dyn Error>> {
+async fn wait(address: &str) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     while !is_healthy(address) {
         if begun.elapsed() > Duration::from_secs(30) {
             return Err("versitygw does not answer".into());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }

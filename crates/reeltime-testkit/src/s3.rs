@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -178,12 +179,20 @@ async fn answer(
         Some(Fault::ReplyLost) => Err(io::Error::other("lost on purpose")),
         Some(Fault::Half) => {
             let (head, body) = response.into_parts();
-            let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            let bytes = BodyExt::collect(body).await.map_err(io::Error::other)?.to_bytes();
             let half = bytes.slice(..bytes.len() / 2);
-            let frames = [Ok(Frame::data(half)), Err(io::Error::other("broken on purpose"))];
-            Ok(Response::from_parts(head, BodyExt::boxed(StreamBody::new(stream::iter(frames)))))
+            // What was given is sent while there is something to wait for.
+            let broken = stream::once(async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::other("broken on purpose"))
+            });
+            let frames = stream::iter([Ok(Frame::data(half))]).chain(broken);
+            let body = StreamBody::new(Box::pin(frames) as Pin<Box<dyn Stream<Item = _> + Send + Sync>>);
+            Ok(Response::from_parts(head, BodyExt::boxed(body)))
         }
-        _ => Ok(response.map(|body| BodyExt::boxed(body.map_err(io::Error::other)))),
+        Some(Fault::Status(..) | Fault::Says(..) | Fault::Slow(_)) | None => {
+            Ok(response.map(|body| BodyExt::boxed(body.map_err(io::Error::other))))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod objects {
     use super::*;
 
     async fn make() -> Result<(Gateway, Box<dyn Store>), Box<dyn Error>> {
-        let gateway = Gateway::start()?;
+        let gateway = Gateway::start().await?;
         let store = Box::new(gateway.store()?);
         Ok((gateway, store))
     }
@@ -21,7 +21,7 @@ mod in_parts {
     use super::*;
 
     async fn make() -> Result<(Gateway, Box<[Box<dyn Store>; 2]>), Box<dyn Error>> {
-        let gateway = Gateway::start()?;
+        let gateway = Gateway::start().await?;
         let clients: [Box<dyn Store>; 2] = [Box::new(gateway.store()?), Box::new(gateway.store()?)];
         Ok((gateway, Box::new(clients)))
     }

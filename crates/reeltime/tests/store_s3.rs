@@ -49,7 +49,7 @@ mod in_parts {
 }
 
 fn key() -> ObjectKey {
-    ObjectKey::new("a/b.wav").unwrap()
+    ObjectKey::new("a/b.wav").unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn body(bytes: &[u8]) -> ByteStream {
@@ -270,8 +270,8 @@ mod checked {
     use reeltime::store::check::{Outcome as Went, Report, check};
 
     fn of(report: &Report, name: &str) -> (Went, String) {
-        let step = report.steps.iter().find(|step| step.name == name).unwrap();
-        (step.outcome, step.why.clone())
+        let step = report.steps.iter().find(|step| step.name == name);
+        step.map(|step| (step.outcome, step.why.clone())).unwrap_or_else(|| panic!("{name}: {report:#?}"))
     }
 
     #[tokio::test]

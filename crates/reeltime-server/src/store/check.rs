@@ -69,6 +69,9 @@ fn line(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         Outcome::Failed => "FAILED",
         Outcome::Skipped => "-",
     };
-    writeln!(f, "  {:<16}{word:<9}{}", step.name, step.why)?;
-    if step.follows.is_empty() { Ok(()) } else { writeln!(f, "  {:<25}so {}", "", step.follows) }
+    match step.why.as_str() {
+        "" => writeln!(f, "  {:<16}{word}", step.name)?,
+        why => writeln!(f, "  {:<16}{word:<9}{why}", step.name)?,
+    }
+    if step.follows.is_empty() { Ok(()) } else { writeln!(f, "{:27}so {}", "", step.follows) }
 }

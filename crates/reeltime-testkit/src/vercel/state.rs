@@ -117,7 +117,7 @@ impl State {
         if let Some(path) = self.reads(asked) {
             return self.read(asked, path);
         }
-        let path = asked.path.strip_prefix("/api/blob").ok_or_else(not_found)?;
+        let path = asked.path.strip_prefix("/api/blob").ok_or_else(|| Answer::html(404))?;
         if !asked.has_token() || asked.header("x-vercel-blob-store-id") != STORE_ID {
             return Err(Answer::error(403, "forbidden", "Forbidden"));
         }

@@ -193,7 +193,7 @@ pub trait Catalogue: Send + Sync + fmt::Debug {
         key: &ObjectKey,
     ) -> Result<Option<(Upload, Vec<(u32, UploadedPart)>)>, CatalogueError>;
 
-    /// All such uploads, oldest first: the sweeper's list.
+    /// All such uploads but those of other nodes' recordings, oldest first: the sweeper's list.
     ///
     /// # Errors
     /// Where the catalogue cannot be read.

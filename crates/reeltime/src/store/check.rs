@@ -204,6 +204,8 @@ async fn in_parts(
 }
 
 async fn abort(parts: &dyn PartStore, at: &ObjectKey) -> Result<(), String> {
+    // A store may refuse to begin on a key that is taken.
+    let at = &at.unique(2).map_err(|error| error.to_string())?;
     let upload = parts.begin(at).await.map_err(said)?;
     parts.put_part(at, &upload, 1, probe()).await.map_err(said)?;
     parts.abort(at, &upload).await.map_err(said)

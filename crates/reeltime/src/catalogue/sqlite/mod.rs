@@ -200,7 +200,7 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn uploads(&self, tenant: &str) -> Result<Vec<Upload>, CatalogueError> {
-        self.explain(uploads::all(&mut *self.reader().await?, tenant).await)
+        self.explain(uploads::all(&mut *self.reader().await?, tenant, self.node()).await)
     }
 
     async fn end_upload(&self, tenant: &str, key: &ObjectKey) -> Result<(), CatalogueError> {

@@ -1,5 +1,6 @@
 //! Uploads in parts: what is known of them until their objects are published.
 
+use reeltime_core::id::NodeId;
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::UtcMicros;
 use sqlx::sqlite::SqliteRow;
@@ -83,9 +84,19 @@ pub(super) async fn with_parts(
     Ok(Some((upload, parts)))
 }
 
-pub(super) async fn all(db: &mut SqliteConnection, tenant: &str) -> Result<Vec<Upload>, Failure> {
-    let all = sqlx::query("SELECT * FROM uploads WHERE tenant_id = ?1 ORDER BY begun_at, key");
-    all.bind(tenant).fetch_all(db).await?.iter().map(to_upload).collect()
+/// All but those of recordings that another than `node` works on.
+pub(super) async fn all(
+    db: &mut SqliteConnection,
+    tenant: &str,
+    node: Option<NodeId>,
+) -> Result<Vec<Upload>, Failure> {
+    let all = sqlx::query(
+        "SELECT * FROM uploads WHERE tenant_id = ?1
+           AND NOT EXISTS (SELECT 1 FROM recordings WHERE id = recording_id AND node_id <> ?2)
+         ORDER BY begun_at, key",
+    );
+    let all = all.bind(tenant).bind(node.map(|node| blob(node.0)));
+    all.fetch_all(db).await?.iter().map(to_upload).collect()
 }
 
 pub(super) async fn end(db: &mut SqliteConnection, tenant: &str, key: &ObjectKey) -> Result<(), Failure> {

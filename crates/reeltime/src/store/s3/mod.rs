@@ -160,7 +160,7 @@ impl S3Store {
         sender: &ByteSender,
     ) -> Result<(), Option<io::Error>> {
         let Range { start: mut at, end } = first.range;
-        let mut answer = Ok(first);
+        let mut answer: Result<GetResult, Failure> = Ok(first);
         let mut resumes = 0;
         loop {
             let before = at;
@@ -171,7 +171,7 @@ impl S3Store {
                     Err(Some(error)) => error,
                     Err(None) => return Err(None),
                 },
-                Err(failure) => io::Error::other(Failure::of(failure, key)),
+                Err(failure) => io::Error::other(failure.of(key)),
             };
             resumes = if at > before { 0 } else { resumes + 1 };
             if resumes > RESUMES {
@@ -301,13 +301,9 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        match self.client.delete(&self.path(key)?).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.asked(key.as_str(), "s3:DeleteObject").failure(&error) {
-                Failure::Absent => Ok(()),
-                failure => Err(failure.of(key)),
-            },
-        }
+        let deleted = self.client.delete(&self.path(key)?).await;
+        let asked = self.asked(key.as_str(), "s3:DeleteObject");
+        deleted.or_else(|error| asked.failure(&error).unless_absent(key))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {

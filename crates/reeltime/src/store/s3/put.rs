@@ -145,13 +145,11 @@ impl S3Store {
     /// Writes over an object that is there, on the condition that there is none: whether the store refused.
     pub(super) async fn refuses_what_is_taken(&self, key: &ObjectKey) -> Result<bool, StoreError> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.client.put_opts(&self.path(key)?, PutPayload::new(), options).await {
-            Ok(_) => Ok(false),
-            Err(error) => match self.explain(key, RIGHT, &error) {
-                StoreError::AlreadyExists { .. } => Ok(true),
-                error => Err(error),
-            },
-        }
+        let error = match self.client.put_opts(&self.path(key)?, PutPayload::new(), options).await {
+            Ok(_) => return Ok(false),
+            Err(error) => self.explain(key, RIGHT, &error),
+        };
+        if matches!(error, StoreError::AlreadyExists { .. }) { Ok(true) } else { Err(error) }
     }
 
     async fn is_marked(&self, key: &ObjectKey, mark: &str) -> Result<bool, StoreError> {

@@ -82,11 +82,6 @@ impl fmt::Display for Answer {
 
 impl std::error::Error for Answer {}
 
-/// Nobody answered where the machine's role is asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("this machine has no role")]
-pub(super) struct NoRole;
-
 #[derive(Debug)]
 struct Wire(reqwest::Client);
 
@@ -95,7 +90,7 @@ impl HttpService for Wire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let of_role = request.uri().host().is_some_and(|host| host.starts_with(ROLE_HOSTS));
         let response = match self.0.call(request).await {
-            Err(_) if of_role => return Err(HttpError::new(HttpErrorKind::Unknown, NoRole)),
+            Err(_) if of_role => return Err(HttpError::new(HttpErrorKind::Unknown, Answer::no_role())),
             response => response?,
         };
         let is_page = is_page(response.headers());
@@ -113,6 +108,11 @@ fn kind(answer: &Answer) -> HttpErrorKind {
 }
 
 impl Answer {
+    /// Nobody answers where the machine's role is asked for.
+    pub(super) fn no_role() -> Self {
+        Self { of_role: true, ..parse(404, "") }
+    }
+
     /// Whether the same request may be answered otherwise in a while.
     pub(super) fn passes(&self) -> bool {
         const BUSY: [&str; 7] = [
