@@ -10,7 +10,6 @@ from harness.oracle import indexed_pcm
 from harness.server import until
 from websockets.exceptions import ConnectionClosed
 
-PART = 5 << 20
 MINUTE = 60 * 16_000
 MESSAGE = 64_000
 
@@ -76,7 +75,7 @@ def test_a_long_call_is_in_the_store_while_it_lasts_and_its_end_is_cheap(new_ser
     assert 'reeltime_live_mixes_total{end="kept"} 1' in server.get("/metrics").text
 
 
-@pytest.mark.parametrize("step", ["upload_begun:1", "upload_begun:3", "part_put:1", "part_put:3", "part_put:5"])
+@pytest.mark.parametrize("step", ["upload_begun:1", "part_put:3"])
 def test_a_server_killed_while_it_uploads_what_grows(new_server, s3, step):
     server = new_server(**s3.settings("rec", REELTIME_CRASH_AT=step)).start()
     speakers = [Speaker(server, name, 7 * MINUTE) for name in ("ann", "ben")]
@@ -92,7 +91,7 @@ def test_a_server_killed_while_it_uploads_what_grows(new_server, s3, step):
     check(server, s3, speakers)
 
 
-@pytest.mark.parametrize("step", ["parts_complete:1", "parts_complete:3", "uploaded:1", "published:1"])
+@pytest.mark.parametrize("step", ["parts_complete:2", "published:1"])
 def test_a_server_killed_when_all_was_sent(new_server, s3, step):
     server = new_server(**s3.settings("rec", REELTIME_CRASH_AT=step)).start()
     speakers = [Speaker(server, name, 7 * MINUTE) for name in ("ann", "ben")]

@@ -283,10 +283,9 @@ async fn deleting_a_live_recording_leaves_no_upload() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_is_the_same_whichever_call_fails() -> Outcome {
     // begin, three parts, complete, the manifest.
-    let runs = (0..6).flat_map(|call| {
-        let kinds = [Fault::Away, Fault::ReplyLost, Fault::Refused].into_iter();
-        kinds.flat_map(move |fault| [true, false].map(|live| (call, fault, live)))
-    });
+    let kinds =
+        [(Fault::Away, true), (Fault::ReplyLost, true), (Fault::Refused, true), (Fault::ReplyLost, false)];
+    let runs = (0..6).flat_map(|call| kinds.map(|(fault, live)| (call, fault, live)));
     let runs = runs.map(|(call, fault, live)| async move {
         let done = one_fault(call, fault, live).await;
         done.map_err(|error| format!("call {call}, {fault:?}, live: {live}: {error}"))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use reeltime_core::keys::ObjectKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::catalogue::{Catalogue, NewObject, Upload, UploadedPart};
@@ -241,22 +241,20 @@ impl PartUpload {
             let known = self.sent.get(&part.number).cloned();
             sending.spawn(send(Arc::clone(&self.uploads), self.upload.clone(), known, part));
             if sending.len() >= AT_ONCE {
-                self.note(sending.join_next().await)?;
+                self.one_sent(&mut sending).await?;
             }
         }
-        while let Some(sent) = sending.join_next().await {
-            self.note(Some(sent))?;
-        }
+        while self.one_sent(&mut sending).await? {}
         let (count, size) = cuts.total();
         self.complete(count, size).await
     }
 
-    fn note(&mut self, sent: Option<Result<Result<(u32, Sent), Error>, JoinError>>) -> Result<(), Error> {
-        if let Some(sent) = sent {
-            let (number, sent) = sent.map_err(|error| Error::Spool(io::Error::other(error)))??;
-            self.sent.insert(number, sent);
-        }
-        Ok(())
+    /// Waits for one that is sent. `false` where there is none.
+    async fn one_sent(&mut self, sending: &mut JoinSet<Result<(u32, Sent), Error>>) -> Result<bool, Error> {
+        let Some(sent) = sending.join_next().await else { return Ok(false) };
+        let (number, sent) = sent.map_err(|error| Error::Spool(io::Error::other(error)))??;
+        self.sent.insert(number, sent);
+        Ok(true)
     }
 
     async fn complete(&self, count: u32, size: u64) -> Result<ObjectMeta, Error> {

@@ -119,7 +119,9 @@ impl Recorder {
                     growing.uploads.insert(log.id(), Track::Whole);
                 }
                 Err(error) => {
-                    warn!(recording = %recording.id, %error, "cannot upload what has grown; trying again");
+                    if growing.rests.is_none() {
+                        warn!(recording = %recording.id, %error, "cannot upload what has grown yet; trying again");
+                    }
                     return growing.rest();
                 }
             }
