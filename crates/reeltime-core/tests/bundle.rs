@@ -26,11 +26,14 @@ fn write(pieces: &[Piece]) -> Vec<u8> {
     writer.finish().0
 }
 
-fn read(bundle: &[u8]) -> Result<Vec<(Owner, File, u64, Result<Vec<u8>, BundleError>)>, BundleError> {
+/// A range as it was read.
+type Read = (Option<Owner>, File, u64, Result<Vec<u8>, BundleError>);
+
+fn read(bundle: &[u8]) -> Result<Vec<Read>, BundleError> {
     let index = Index::read(bundle, bundle.len() as u64)?;
     let piece = |range: &Range| {
         let bytes = index.bytes(range, bundle).map(<[u8]>::to_vec);
-        (index.owner(range).unwrap().clone(), range.file, range.offset, bytes)
+        (index.owner(range).cloned(), range.file, range.offset, bytes)
     };
     Ok(index.ranges.iter().map(piece).collect())
 }
@@ -44,7 +47,7 @@ proptest! {
     fn what_is_put_in_comes_out(pieces in prop::collection::vec((any::<u8>(), any::<u32>(), prop::collection::vec(any::<u8>(), 1..200)), 0..20)) {
         let pieces: Vec<Piece> = pieces.into_iter().map(|(n, offset, bytes)| (n, offset.into(), bytes)).collect();
         let out = read(&write(&pieces)).unwrap();
-        let put: Vec<_> = pieces.into_iter().map(|(n, offset, bytes)| (owner(n), file(n), offset, Ok(bytes))).collect();
+        let put: Vec<_> = pieces.into_iter().map(|(n, offset, bytes)| (Some(owner(n)), file(n), offset, Ok(bytes))).collect();
         prop_assert_eq!(out, put);
     }
 }
@@ -136,7 +139,7 @@ fn the_golden_bundle_of_version_1_is_read_and_written_the_same() {
         std::fs::write(&path, &written).unwrap();
     }
     let golden = std::fs::read(&path).unwrap();
-    let pieces = some().into_iter().map(|(n, offset, bytes)| (owner(n), file(n), offset, Ok(bytes)));
+    let pieces = some().into_iter().map(|(n, offset, bytes)| (Some(owner(n)), file(n), offset, Ok(bytes)));
     assert_eq!(read(&golden).unwrap(), pieces.collect::<Vec<_>>());
     assert_eq!(golden, written);
 }

@@ -86,12 +86,14 @@ enum Failed {
 
 impl From<CatalogueError> for Failed {
     fn from(error: CatalogueError) -> Self {
-        match error {
+        let of_itself = matches!(
+            error,
             CatalogueError::KeyTaken { .. }
-            | CatalogueError::Conflict { .. }
-            | CatalogueError::TakenOver { .. } => Self::Unusable(error.to_string()),
-            error => Self::Error(error.into()),
-        }
+                | CatalogueError::Conflict { .. }
+                | CatalogueError::TakenOver { .. }
+                | CatalogueError::Incomplete { .. }
+        );
+        if of_itself { Self::Unusable(error.to_string()) } else { Self::Error(error.into()) }
     }
 }
 
@@ -218,7 +220,7 @@ fn publication(manifest: &Manifest, objects: &[Found]) -> Result<Publication, Fa
         state: manifest.state,
         reason: None,
         started_at: Some(started),
-        ended_at: manifest.ended_at.as_deref().map_or(Ok(started.plus(duration)), time)?,
+        ended_at: started.plus(duration),
         duration,
         participants: u32::try_from(names.len()).unwrap_or(u32::MAX),
         manifest: text.map_err(|error| Failed::Unusable(error.to_string()))?,

@@ -103,12 +103,14 @@ impl Reached {
         self.shipped = Extent::default();
     }
 
-    /// Skips what `held` says is in the store: bytes from a file's beginning.
+    /// Skips what `held` says is in the store: bytes from a file's beginning. Never goes back.
     pub(super) fn skip(&mut self, held: impl Fn(u32, Kind) -> u64) {
-        for file in self.files.clone() {
-            let (sound, log) =
-                (held(file.number, Kind::Sound).min(file.sound), held(file.number, Kind::Log).min(file.log));
+        let first = self.shipped.number;
+        for file in self.files.iter().filter(|file| file.number >= first) {
             let before = self.shipped;
+            let there = if file.number == before.number { (before.sound, before.log) } else { (0, 0) };
+            let sound = held(file.number, Kind::Sound).max(there.0).min(file.sound);
+            let log = held(file.number, Kind::Log).max(there.1).min(file.log);
             self.shipped = Extent { number: file.number, sound, log, ..before };
             if (sound, log) != (file.sound, file.log) {
                 return;
@@ -188,5 +190,8 @@ mod tests {
         let next = track.next(u64::MAX).unwrap();
         assert_eq!(next.pieces, [piece(1, Kind::Sound, 300..400), piece(1, Kind::Log, 0..80)]);
         assert_eq!(next.to.samples, 9);
+        track.ship(next.to);
+        track.skip(|_, _| 0);
+        assert_eq!(track.next(u64::MAX), None, "it never goes back");
     }
 }
