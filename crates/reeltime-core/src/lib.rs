@@ -15,10 +15,12 @@
 //! | [`codec`] | what decoders and encoders are asked |
 //! | [`render`] | placed frames to the bytes of a file: one track as received, or many mixed |
 //! | [`peaks`] | what a waveform is drawn from |
+//! | [`cuts`] | a track cut into segments at silences |
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
 
 pub mod codec;
+pub mod cuts;
 pub mod id;
 pub mod keys;
 pub mod log;
