@@ -9,6 +9,7 @@
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |
 //! | [`catalogue`] | which recordings there are |
+//! | [`segments`] | speakers' utterances, as files that leave one by one |
 
 pub mod catalogue;
 mod crash;
@@ -17,6 +18,7 @@ pub mod error;
 pub mod file;
 pub mod recorder;
 mod render;
+pub mod segments;
 pub mod source;
 pub mod spool;
 pub mod store;

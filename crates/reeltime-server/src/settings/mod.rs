@@ -3,6 +3,7 @@
 //! [`table`] names them, [`layers`] finds them, [`text`] reads them; [`Settings`] is what the rest sees.
 
 mod layers;
+mod segments;
 mod table;
 mod text;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::segments::send::SegmentsConfig;
 use reeltime::source::transcribe::RecordedCopy;
 use reeltime_core::keys::{KeyTemplate, TemplateError};
 use secrecy::{ExposeSecret, SecretString};
@@ -84,6 +86,8 @@ pub(crate) struct Recording {
     pub(crate) reserve: u64,
     /// Bytes the spool may hold; 0: no limit.
     pub(crate) spool_budget: u64,
+    /// How segments are cut and sent, where they are.
+    pub(crate) segments: Option<SegmentsConfig>,
 }
 
 /// The transcribe socket's own.
@@ -199,6 +203,7 @@ impl Rows {
             drain_timeout: self.read("drain_timeout", text::duration)?,
             reserve: self.read("reserve", text::bytes)?,
             spool_budget: self.read("spool_budget", text::bytes)?,
+            segments: self.segments()?,
         })
     }
 

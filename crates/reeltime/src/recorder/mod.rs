@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
+use crate::segments::send::{SegmentFigures, Segments, SegmentsConfig};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
@@ -56,6 +57,7 @@ pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
 
 pub(crate) use clock::Clock;
+pub(crate) use live::LiveRecording;
 use registry::Registry;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
@@ -79,6 +81,8 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// How segments are cut and sent; absent: none are.
+    pub segments: Option<SegmentsConfig>,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -112,6 +116,7 @@ impl RecorderConfig {
             publishers: 16,
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            segments: None,
         }
     }
 }
@@ -133,6 +138,7 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    pub(crate) segments: Segments,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -200,6 +206,8 @@ impl Recorder {
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);
+        let segments =
+            Segments::open(config.segments.clone(), &config.data_dir, &store, spare).map_err(Error::Spool)?;
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -211,6 +219,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            segments,
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -221,6 +230,7 @@ impl Recorder {
             _folder: folder,
         }));
         recorder.resurrect().await?;
+        recorder.0.segments.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
         Ok(recorder)
     }
@@ -252,6 +262,16 @@ impl Recorder {
             recordings,
             bytes_per_second,
         }
+    }
+
+    /// How the sending of segments stands.
+    pub fn segment_figures(&self) -> SegmentFigures {
+        self.0.segments.figures()
+    }
+
+    /// Has a recording that begins, or goes on, cut into segments where that is wished.
+    pub(crate) fn follow_segments(&self, recording: &Arc<LiveRecording>) {
+        self.0.segments.follow(self.0.spool.disk(), self.0.clock, recording);
     }
 
     /// Whether connections are to leave.

@@ -50,6 +50,10 @@ impl Recorder {
             self.inner().spool.adopt_bytes(track.bytes);
             report(track);
         }
+        if self.inner().segments.needs(id) {
+            // Publishing releases the logs of one that is published, once they are cut.
+            return self.revive(id, &tracks).await;
+        }
         match self.release_published(&tenant, id, &tracks).await {
             Ok(true) => {}
             Ok(false) => self.revive(id, &tracks).await,
@@ -95,6 +99,7 @@ impl Recorder {
             self.revive_track(&recording, track);
         }
         self.inner().registry.insert(&recording, resumable);
+        self.follow_segments(&recording);
         recording.mark_empty(now);
     }
 
