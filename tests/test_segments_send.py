@@ -4,12 +4,15 @@ import json
 import re
 import time
 import uuid
+from contextlib import suppress
+from datetime import datetime
 
 import pytest
 from fakes.recording_api import KEY, RecordingApi
 from harness.clients import Ingest
 from harness.judges import decode, tone, wave_file
-from harness.server import until
+from harness.server import run_reeltime, until
+from websockets.exceptions import ConnectionClosed
 
 RATE = 16_000
 TAIL = 1.0
@@ -120,10 +123,8 @@ def test_four_speakers_utterances_arrive_at_their_times_sample_for_sample(sendin
 
 def unix_ms(details: dict, track: dict) -> float:
     """When the track began, as the recording's details say."""
-    from datetime import datetime
-
     epoch = datetime.fromisoformat(details["started_at"].replace("Z", "+00:00")).timestamp() * 1_000
-    return epoch + track["start"] * 1_000
+    return epoch + track["start_seconds"] * 1_000
 
 
 def test_segments_go_to_the_store_under_their_speakers_names(new_server):
@@ -182,15 +183,15 @@ def test_a_server_killed_at_any_step_goes_on_counting_and_doubles_nothing(sendin
     server = sending(RECORDING_OUTPUT_FORMAT="flac", REELTIME_CRASH_AT=step).start()
     speaker = Ingest(server, call="c", participant="ann")
     parts = [utterances(0.5, 0.6, hertz=500), utterances(0.7, 0.8, 0.9, hertz=700)]
-    speaker.send(parts[0])
-    speaker.until_acked(len(parts[0]) // 2)
-    if step == "segments_finalized":
-        speaker.tell("stop")
+    with suppress(ConnectionClosed):
+        speaker.send(parts[0])
+        if step == "segments_finalized":
+            speaker.tell("stop")
     server.process.wait(20)
     server.settings.pop("REELTIME_CRASH_AT")
     server.start()
     if step != "segments_finalized":
-        again = Ingest(server, resume=speaker.token)
+        again = Ingest(server, resume_token=speaker.token)
         again.send((parts[0] + parts[1])[2 * again.resume_at :])
         again.stop()
     known = completed(api)
@@ -207,8 +208,8 @@ def test_a_server_killed_at_any_step_goes_on_counting_and_doubles_nothing(sendin
         assert pcm == whole[2 * first : 2 * first + len(pcm)]
         at += length + 2.0
     assert len(api.blobs) == len(lengths) and len(api.recordings) == 1
-    # Only what was not noted may have been sent again, and then with the same bytes.
-    twice = 1 if step in ("segment_uploaded", "segments_finalized") else 0
+    # Only what was under way and not noted may have been sent again, and then with the same bytes.
+    twice = 2 if step == "segment_uploaded" else 0
     assert api.calls["PUT"] <= len(lengths) + twice
     assert not [problem for problem in api.problems if "409" in problem]
 
@@ -316,8 +317,6 @@ def test_more_recordings_than_are_cut_are_recorded_all_the_same(sending, api):
 
 
 def test_a_setting_out_of_its_range_says_what_is_allowed(new_server, tmp_path):
-    from harness.server import run_reeltime
-
     done = run_reeltime("serve", cwd=tmp_path, RECORDING_SILENCE_THRESHOLD="20000")
     assert done.returncode == 2
     assert "RECORDING_SILENCE_THRESHOLD: segments_silence = \"20000\" is not a time from 500ms to 10000ms" in done.stderr

@@ -34,11 +34,6 @@ impl SendError {
         matches!(self, Self::Refused { status: 400 | 413 | 415 | 422, .. })
     }
 
-    /// Whether the API has no such call, or no such recording.
-    pub(super) const fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
-    }
-
     /// How long to wait before the next attempt, after `tries` that failed; `chance` is 0 to 1.
     pub(super) fn wait(&self, tries: u32, chance: f64) -> Duration {
         let passing = match self {
