@@ -117,10 +117,8 @@ impl Api {
         let place = |index: usize| {
             let found =
                 urls.iter().find(|url| url.get("fileIndex").and_then(Value::as_u64) == Some(index as u64));
-            let found = found.ok_or_else(|| SendError::Answer {
-                what: "init",
-                lacks: "an uploadUrls entry for each file",
-            });
+            let found =
+                found.ok_or(SendError::Answer { what: "init", lacks: "an uploadUrls entry for each file" });
             self.placed(found?, "init")
         };
         Ok((id, (0..segments.len()).map(place).collect::<Result<_, _>>()?))
@@ -169,7 +167,7 @@ impl Api {
         let base = self.target.address(&[]);
         let url = base.join(&text(answer, "uploadUrl", what)?).ok();
         // What is sent to it is what people said: nobody on the way may read it.
-        let url = url.filter(|url| ApiTarget::is_safe(url));
+        let url = url.filter(ApiTarget::is_safe);
         let url = url.ok_or(SendError::Answer { what, lacks: "an uploadUrl that is https" })?;
         let path = text(answer, "blobPath", what).unwrap_or_default();
         Ok(Place { url, path })

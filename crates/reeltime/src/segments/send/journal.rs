@@ -17,7 +17,7 @@ const NAME: &str = "journal.jsonl";
 const LONGEST: u64 = 64 << 10;
 
 /// A line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Entry {
     Begun(Begun),
@@ -161,7 +161,9 @@ impl Journal {
                 waiting.remove(&number);
                 noted.push(Entry::Refused { number, why });
             }
-            entry => noted.push(entry),
+            entry @ (Entry::Live { .. } | Entry::Batch | Entry::AllCut { .. } | Entry::Done) => {
+                noted.push(entry)
+            }
         })?;
         let Some(begun) = begun else { return Ok(None) };
         file.set_len(whole)?;
@@ -267,10 +269,10 @@ impl Journal {
     pub(super) fn segment(&self, line: Line) -> io::Result<Segment> {
         let mut text = vec![0; line.len];
         self.file.read_exact_at(&mut text, line.at)?;
-        match serde_json::from_slice(&text)? {
-            Entry::Cut(segment) => Ok(segment),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the journal was changed from outside")),
-        }
+        let Entry::Cut(segment) = serde_json::from_slice(&text)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the journal was changed from outside"));
+        };
+        Ok(segment)
     }
 
     /// All segments that were cut, each with where it arrived; those that were refused are left out.

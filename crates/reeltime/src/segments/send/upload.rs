@@ -74,17 +74,8 @@ async fn introduce(shared: &Shared, outgoing: &Arc<Outgoing>, api: &Api) {
             }
         }
     };
-    note(shared, outgoing, || match &entry {
-        Entry::Live { id } => Entry::Live { id: id.clone() },
-        _ => Entry::Batch,
-    })
-    .await;
-}
-
-/// Writes a line, trying again until the disk takes it.
-async fn note(shared: &Shared, outgoing: &Arc<Outgoing>, entry: impl Fn() -> Entry) {
     let mut tries = 0;
-    while let Err(error) = outgoing.note(entry()).await {
+    while let Err(error) = outgoing.note(entry.clone()).await {
         tokio::time::sleep(shared.failed(outgoing, &SendError::File(error), tries)).await;
         tries += 1;
     }
