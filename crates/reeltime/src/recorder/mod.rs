@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
-use crate::segments::send::{SegmentFigures, Segments, SegmentsConfig};
+use crate::segments::send::{SegmentFigures, SegmentSender, SegmentsConfig};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
@@ -138,7 +138,7 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
-    pub(crate) segments: Segments,
+    pub(crate) segment_sender: SegmentSender,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -206,8 +206,8 @@ impl Recorder {
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);
-        let segments =
-            Segments::open(config.segments.clone(), &config.data_dir, &store, spare).map_err(Error::Spool)?;
+        let segment_sender = SegmentSender::open(config.segments.clone(), &config.data_dir, &store, spare)
+            .map_err(Error::Spool)?;
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -219,7 +219,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
-            segments,
+            segment_sender,
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -230,7 +230,7 @@ impl Recorder {
             _folder: folder,
         }));
         recorder.resurrect().await?;
-        recorder.0.segments.go_on(|id| recorder.0.registry.is_live(id));
+        recorder.0.segment_sender.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
         Ok(recorder)
     }
@@ -266,12 +266,12 @@ impl Recorder {
 
     /// How the sending of segments stands.
     pub fn segment_figures(&self) -> SegmentFigures {
-        self.0.segments.figures()
+        self.0.segment_sender.figures()
     }
 
     /// Has a recording that begins, or goes on, cut into segments where that is wished.
     pub(crate) fn follow_segments(&self, recording: &Arc<LiveRecording>) {
-        self.0.segments.follow(self.0.spool.disk(), self.0.clock, recording);
+        self.0.segment_sender.follow(self.0.spool.disk(), self.0.clock, recording);
     }
 
     /// Whether connections are to leave.

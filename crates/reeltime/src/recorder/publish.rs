@@ -114,7 +114,7 @@ impl Recorder {
     /// removed at the next start.
     async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
-        self.inner().segments.until_cut(recording.id).await;
+        self.inner().segment_sender.until_cut(recording.id).await;
         let (recorder, logs) = (self.clone(), recording.tracks());
         let release = move || recorder.release_logs(&logs, &proof, &told);
         if let Err(error) = tokio::task::spawn_blocking(release).await {
@@ -165,7 +165,7 @@ impl Recorder {
         id: RecordingId,
     ) -> Result<Option<Removed>, Error> {
         let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
-        self.inner().segments.remove(id, &self.inner().config.data_dir, &*self.inner().store).await?;
+        self.inner().segment_sender.remove(id, &self.inner().config.data_dir, &*self.inner().store).await?;
         self.inner().cache.forget(id);
         for key in removed.keys() {
             self.inner().store.delete(key).await?;

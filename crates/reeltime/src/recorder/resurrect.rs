@@ -50,7 +50,7 @@ impl Recorder {
             self.inner().spool.adopt_bytes(track.bytes);
             report(track);
         }
-        if self.inner().segments.needs(id) {
+        if self.inner().segment_sender.needs(id) {
             // Publishing releases the logs of one that is published, once they are cut.
             return self.revive(id, &tracks).await;
         }

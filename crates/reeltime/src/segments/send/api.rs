@@ -208,11 +208,12 @@ fn with(mut value: Value, name: &str, what: impl Into<Value>) -> Value {
 }
 
 /// What finalize says: all segments, each with where it is.
-pub(super) fn summary(begun: &Begun, ended_ms: i64, segments: &[(Segment, Sent)]) -> Value {
+pub(super) fn summary(begun: &Begun, ended_ms: i64, segments: &[(Segment, Option<Sent>)]) -> Value {
     let speakers: std::collections::BTreeSet<_> =
         segments.iter().map(|(segment, _)| &segment.participant).collect();
-    let one = |(segment, sent): &(Segment, Sent)| {
-        with(with(described(segment), "filePath", sent.path.clone()), "blobUrl", sent.url.clone())
+    let one = |(segment, sent): &(Segment, Option<Sent>)| {
+        let (path, url) = sent.as_ref().map_or((&*segment.file, ""), |sent| (&sent.path, &sent.url));
+        with(with(described(segment), "filePath", path), "blobUrl", url)
     };
     json!({
         "sessionEndTime": ended_ms,

@@ -176,7 +176,7 @@ impl Reading {
     ) -> io::Result<Self> {
         let pcm = LivePcm::open(disk, log)?;
         let (header, channels) = (log.header(), pcm.channels());
-        let mark = outgoing.journal().mark(log.id());
+        let mark = outgoing.journal(|journal| journal.mark(log.id()));
         let (rate, count) = (header.format.rate, u8::try_from(channels).unwrap_or(u8::MAX));
         let files = Files {
             shared: Arc::clone(shared),

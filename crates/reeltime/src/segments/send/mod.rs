@@ -47,7 +47,7 @@ const STATUS: Duration = Duration::from_secs(30);
 
 /// The sender, or nothing where segments are off. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Segments(Option<Arc<Shared>>);
+pub(crate) struct SegmentSender(Option<Arc<Shared>>);
 
 struct Shared {
     config: SegmentsConfig,
@@ -103,11 +103,11 @@ pub struct SegmentFigures {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segments").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("SegmentSender").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl Segments {
+impl SegmentSender {
     /// Takes up what an earlier process left in the data folder. It blocks.
     ///
     /// # Errors
@@ -255,8 +255,8 @@ impl Shared {
     }
 
     /// All of it has arrived.
-    async fn settle(&self, outgoing: &Outgoing) {
-        let refused = outgoing.journal().refused;
+    async fn settle(&self, outgoing: &Arc<Outgoing>) {
+        let refused = outgoing.ask(|journal| Ok(journal.refused)).await.unwrap_or(0);
         info!(recording = %outgoing.id, refused, "all segments have arrived");
         self.lock().remove(&outgoing.id);
         if !self.config.keep_local && refused == 0 {
@@ -274,7 +274,7 @@ impl Shared {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let counts = &self.counts;
         let all = self.all();
-        let waiting: Vec<_> = all.iter().map(|outgoing| outgoing.journal().waiting()).collect();
+        let waiting: Vec<_> = all.iter().map(|outgoing| outgoing.waiting()).collect();
         SegmentFigures {
             cut: of(&counts.cut),
             short: of(&counts.short),
@@ -282,7 +282,7 @@ impl Shared {
             sent_bytes: of(&counts.sent_bytes),
             failed: of(&counts.failed),
             refused: of(&counts.refused),
-            waiting: waiting.iter().map(|(segments, _)| *segments as u64).sum(),
+            waiting: waiting.iter().map(|(segments, _)| segments).sum(),
             waiting_bytes: waiting.iter().map(|(_, bytes)| bytes).sum(),
             speakers: all.iter().map(|outgoing| outgoing.speaking.load(Ordering::Relaxed) as u64).sum(),
             recordings: all.len() as u64,

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reeltime_core::cuts::Cut;
 use reeltime_core::id::{RecordingId, TrackId};
@@ -20,7 +20,11 @@ use crate::crash;
 pub(super) struct Outgoing {
     pub(super) id: RecordingId,
     pub(super) folder: PathBuf,
+    /// Held while it is synced: only on threads that may block.
     journal: Mutex<Journal>,
+    /// Segments that wait, and the bytes of their files.
+    waiting: AtomicUsize,
+    waiting_bytes: AtomicU64,
     /// Rung when there is something to send, or nothing more will come.
     pub(super) changed: Notify,
     /// Becomes true when nothing more will be cut: nobody needs the logs any more.
@@ -47,7 +51,10 @@ pub(super) struct Finished<'a> {
 impl Outgoing {
     pub(super) fn new(journal: Journal) -> Self {
         let cut = watch::Sender::new(journal.all_cut.is_some());
+        let (waiting, bytes) = journal.waiting();
         Self {
+            waiting: AtomicUsize::new(waiting),
+            waiting_bytes: AtomicU64::new(bytes),
             id: journal.begun.recording,
             folder: journal.folder().to_owned(),
             journal: Mutex::new(journal),
@@ -59,15 +66,34 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The journal, on a thread that may block.
+    pub(super) fn journal<T>(&self, with: impl FnOnce(&mut Journal) -> T) -> T {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = with(&mut journal);
+        let (waiting, bytes) = journal.waiting();
+        self.waiting.store(waiting, Ordering::Relaxed);
+        self.waiting_bytes.store(bytes, Ordering::Relaxed);
+        done
     }
 
-    /// Writes a line, on a thread that may block.
-    pub(super) async fn note(self: &Arc<Self>, entry: Entry) -> io::Result<()> {
+    /// The journal, from a thread that may not.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        with: impl FnOnce(&mut Journal) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let outgoing = Arc::clone(self);
-        let noted = tokio::task::spawn_blocking(move || outgoing.journal().append(&entry));
-        noted.await.map_err(io::Error::other)?
+        let asked = tokio::task::spawn_blocking(move || outgoing.journal(with));
+        asked.await.map_err(io::Error::other)?
+    }
+
+    /// Writes a line.
+    pub(super) async fn note(self: &Arc<Self>, entry: Entry) -> io::Result<()> {
+        self.ask(move |journal| journal.append(&entry)).await
+    }
+
+    /// Segments that wait to be sent, and the bytes of their files.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        (self.waiting.load(Ordering::Relaxed) as u64, self.waiting_bytes.load(Ordering::Relaxed))
     }
 
     /// Names a finished file and hands it over. It blocks.
@@ -75,25 +101,25 @@ impl Outgoing {
     /// # Errors
     /// Where the disk refuses; then the segment was not cut.
     pub(super) fn take(&self, finished: &Finished<'_>) -> io::Result<()> {
-        let mut journal = self.journal();
-        let (number, index) = journal.next_numbers(finished.participant);
-        let name = format!("segment_{index:03}.{}", finished.extension);
-        let file = format!("{}/{name}", safe_name(finished.participant));
-        finished.file.rename(&self.folder.join(&file))?;
-        crash::point("segment_named");
-        journal.append(&Entry::Cut(Segment {
-            number,
-            track: finished.track,
-            participant: finished.participant.to_owned(),
-            index,
-            file,
-            bytes: finished.bytes,
-            start_ms: finished.start_ms,
-            end_ms: finished.end_ms,
-            next: finished.cut.next,
-        }))?;
+        self.journal(|journal| {
+            let (number, index) = journal.next_numbers(finished.participant);
+            let name = format!("segment_{index:03}.{}", finished.extension);
+            let file = format!("{}/{name}", safe_name(finished.participant));
+            finished.file.rename(&self.folder.join(&file))?;
+            crash::point("segment_named");
+            journal.append(&Entry::Cut(Segment {
+                number,
+                track: finished.track,
+                participant: finished.participant.to_owned(),
+                index,
+                file,
+                bytes: finished.bytes,
+                start_ms: finished.start_ms,
+                end_ms: finished.end_ms,
+                next: finished.cut.next,
+            }))
+        })?;
         crash::point("segment_cut");
-        drop(journal);
         self.changed.notify_one();
         Ok(())
     }

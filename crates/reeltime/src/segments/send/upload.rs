@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::api::{Api, Place, summary};
 use super::error::SendError;
-use super::journal::{Begun, Entry, Line, Segment, Sent, Way};
+use super::journal::{Begun, Entry, Journal, Line, Segment, Sent, Way};
 use super::outgoing::Outgoing;
 use super::{Shared, Way as To};
 use crate::crash;
@@ -32,94 +32,114 @@ const ASKED: u32 = 3;
 /// Sends all there is, and all that comes, to the end.
 pub(super) async fn send(shared: Arc<Shared>, outgoing: Arc<Outgoing>) {
     let (shared, outgoing) = (&shared, &outgoing);
-    if let To::Api(api) = &shared.to {
-        introduce(shared, outgoing, api).await;
-    }
-    let batch = outgoing.journal().way == Way::Batch;
-    if batch {
+    let mut tries = 0;
+    let way = loop {
+        match introduce(shared, outgoing).await {
+            Ok(way) => break way,
+            Err(error) => tokio::time::sleep(shared.failed(outgoing, &error.into(), tries)).await,
+        }
+        tries += 1;
+    };
+    if way == Way::Batch {
         outgoing.until_cut().await;
     } else {
-        send_each(shared, outgoing).await;
+        send_each(shared, outgoing, &way).await;
     }
     let mut tries = 0;
-    while let Err(error) = finish(shared, outgoing, batch).await {
+    while let Err(error) = finish(shared, outgoing, &way).await {
         if tries == 0 {
             export(outgoing).await;
         }
-        let wait = shared.failed(outgoing, &error, tries);
+        tokio::time::sleep(shared.failed(outgoing, &error, tries)).await;
         tries += 1;
-        tokio::time::sleep(wait).await;
     }
     shared.settle(outgoing).await;
 }
 
-/// Has the API begin the recording. One that cannot takes it at the end.
-async fn introduce(shared: &Shared, outgoing: &Arc<Outgoing>, api: &Api) {
-    if outgoing.journal().way != Way::Unknown {
-        return;
+/// Has an API begin the recording. One that cannot takes it at the end.
+async fn introduce(shared: &Shared, outgoing: &Arc<Outgoing>) -> io::Result<Way> {
+    let (begun, way) = outgoing.ask(|journal| Ok((journal.begun.clone(), journal.way.clone()))).await?;
+    let To::Api(api) = &shared.to else { return Ok(way) };
+    if way != Way::Unknown {
+        return Ok(way);
     }
-    let begun = outgoing.journal().begun.clone();
     let mut asked = 0;
-    let entry = loop {
+    let (way, entry) = loop {
         asked += 1;
         match api.init_live(&begun).await {
-            Ok(id) => break Entry::Live { id },
+            Ok(id) => break (Way::Live(id.clone()), Entry::Live { id }),
             Err(busy @ SendError::Busy { .. }) if asked < ASKED => {
                 tokio::time::sleep(shared.failed(outgoing, &busy, asked)).await;
             }
             Err(error) => {
                 shared.failed(outgoing, &error, 0);
                 warn!(recording = %outgoing.id, "its segments are kept here and sent when it is over");
-                break Entry::Batch;
+                break (Way::Batch, Entry::Batch);
             }
         }
     };
-    let mut tries = 0;
-    while let Err(error) = outgoing.note(entry.clone()).await {
-        tokio::time::sleep(shared.failed(outgoing, &SendError::File(error), tries)).await;
-        tries += 1;
-    }
+    outgoing.note(entry).await?;
+    Ok(way)
 }
 
 /// Sends segments as they come, until no more will come.
-async fn send_each(shared: &Arc<Shared>, outgoing: &Arc<Outgoing>) {
+async fn send_each(shared: &Arc<Shared>, outgoing: &Arc<Outgoing>, way: &Way) {
     let mut under_way = JoinSet::new();
     let mut tries = 0;
     loop {
         // In this order: what was cut before the end is seen, is also taken.
         let all_cut = outgoing.is_all_cut();
         while under_way.len() < shared.config.parallel {
-            let Some(line) = outgoing.journal().take() else { break };
-            let (shared, outgoing) = (Arc::clone(shared), Arc::clone(outgoing));
+            let Ok(Some(line)) = outgoing.ask(|journal| Ok(journal.take())).await else { break };
+            let (shared, outgoing, way) = (Arc::clone(shared), Arc::clone(outgoing), way.clone());
             under_way.spawn(async move {
-                let done = send_one(&shared, &outgoing, line).await;
+                let done = send_one(&shared, &outgoing, &way, line).await;
                 (line, done)
             });
         }
         if under_way.is_empty() && all_cut {
             return;
         }
-        let failure = tokio::select! {
+        tokio::select! {
             Some(done) = under_way.join_next() => match done {
-                Ok((_, Ok(()))) => { tries = 0; None }
-                Ok((line, Err(error))) => Some((line, error)),
-                Err(_) => None,
+                Ok((line, Err(error))) => {
+                    wait(shared, outgoing, &mut under_way, (line, error), tries).await;
+                    tries += 1;
+                }
+                Ok((_, Ok(()))) | Err(_) => tries = 0,
             },
-            () = outgoing.changed.notified() => None,
-        };
-        if let Some((line, error)) = failure {
-            outgoing.journal().put_back(line);
-            let wait = shared.failed(outgoing, &error, tries);
-            tries += 1;
-            tokio::time::sleep(wait).await;
+            () = outgoing.changed.notified() => {}
         }
     }
 }
 
-async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, line: Line) -> Result<(), SendError> {
+/// One failed: what fails with it waits with it, once.
+async fn wait(
+    shared: &Shared,
+    outgoing: &Arc<Outgoing>,
+    under_way: &mut JoinSet<(Line, Result<(), SendError>)>,
+    (line, error): (Line, SendError),
+    tries: u32,
+) {
+    let mut failed = vec![line];
+    let mut longest = shared.failed(outgoing, &error, tries);
+    while let Some(done) = under_way.join_next().await {
+        if let Ok((line, Err(error))) = done {
+            failed.push(line);
+            longest = longest.max(shared.failed(outgoing, &error, tries));
+        }
+    }
+    let back =
+        move |journal: &mut Journal| Ok(failed.into_iter().rev().for_each(|line| journal.put_back(line)));
+    // Where even that cannot be done, the next start finds them in the journal.
+    let _ = outgoing.ask(back).await;
+    tokio::time::sleep(longest).await;
+}
+
+async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way, line: Line) -> Result<(), SendError> {
     let _turn = shared.turns.acquire().await;
-    let segment = outgoing.journal().segment(line)?;
-    let arrived = match arrive(shared, outgoing, &segment).await {
+    let segment = outgoing.ask(move |journal| journal.segment(line)).await?;
+    let arrived = match arrive(shared, outgoing, way, &segment).await {
         Err(error) if error.is_of_the_segment() => {
             error!(recording = %outgoing.id, file = %segment.file, %error, "a segment is refused; it stays on this machine");
             let why = error.to_string();
@@ -140,7 +160,12 @@ async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, line: Line) -> Resu
     Ok(())
 }
 
-async fn arrive(shared: &Shared, outgoing: &Outgoing, segment: &Segment) -> Result<Sent, SendError> {
+async fn arrive(
+    shared: &Shared,
+    outgoing: &Outgoing,
+    way: &Way,
+    segment: &Segment,
+) -> Result<Sent, SendError> {
     let file = outgoing.folder.join(&segment.file);
     match &shared.to {
         To::Store(store) => {
@@ -149,10 +174,10 @@ async fn arrive(shared: &Shared, outgoing: &Outgoing, segment: &Segment) -> Resu
             Ok(Sent { number: segment.number, url: key.to_string(), path: key.to_string() })
         }
         To::Api(api) => {
-            let Way::Live(id) = outgoing.journal().way.clone() else {
+            let Way::Live(id) = way else {
                 return Err(SendError::Answer { what: "the journal", lacks: "the recording's id" });
             };
-            let place = api.place(&id, segment).await?;
+            let place = api.place(id, segment).await?;
             put_segment(api, segment, &place, &file).await
         }
     }
@@ -195,46 +220,45 @@ pub(super) fn prefix(recording: reeltime_core::id::RecordingId) -> String {
 }
 
 /// Says that this was all.
-async fn finish(shared: &Shared, outgoing: &Arc<Outgoing>, batch: bool) -> Result<(), SendError> {
-    let (begun, segments) = told(outgoing).await?;
-    match &shared.to {
-        To::Store(store) => {
-            let body =
-                serde_json::to_vec_pretty(&list(outgoing, &begun, segments)).map_err(io::Error::from)?;
+async fn finish(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way) -> Result<(), SendError> {
+    let told = told(outgoing).await?;
+    match (&shared.to, way) {
+        (To::Store(store), _) => {
+            let body = serde_json::to_vec_pretty(&told.summary()).map_err(io::Error::from)?;
             let key = key(outgoing, "segments.json")?;
             match store.put(&key, ByteStream::from_bytes(Bytes::from(body))).await {
                 Err(StoreError::AlreadyExists { .. }) => {}
                 done => drop(done?),
             }
         }
-        To::Api(api) if batch => send_batch(shared, outgoing, api, &begun, segments).await?,
-        To::Api(api) => {
-            let Way::Live(id) = outgoing.journal().way.clone() else { return Ok(()) };
-            api.finalize(&id, &list(outgoing, &begun, segments)).await?;
-        }
+        (To::Api(api), Way::Live(id)) => api.finalize(id, &told.summary()).await?,
+        (To::Api(api), Way::Batch | Way::Unknown) => send_batch(shared, outgoing, api, told).await?,
     }
     crash::point("segments_finalized");
     Ok(outgoing.note(Entry::Done).await?)
 }
 
 /// The journal's tale.
-async fn told(outgoing: &Arc<Outgoing>) -> io::Result<(Begun, Vec<(Segment, Option<Sent>)>)> {
-    let outgoing = Arc::clone(outgoing);
-    let read = tokio::task::spawn_blocking(move || {
-        let journal = outgoing.journal();
-        Ok((journal.begun.clone(), journal.segments()?))
-    });
-    read.await.map_err(io::Error::other)?
+struct Told {
+    begun: Begun,
+    ended_ms: i64,
+    segments: Vec<(Segment, Option<Sent>)>,
 }
 
-fn list(outgoing: &Outgoing, begun: &Begun, segments: Vec<(Segment, Option<Sent>)>) -> Value {
-    let arrived = |(segment, sent): (Segment, Option<Sent>)| {
-        let sent = sent.unwrap_or_else(|| Sent { number: 0, url: String::new(), path: segment.file.clone() });
-        (segment, sent)
+async fn told(outgoing: &Arc<Outgoing>) -> io::Result<Told> {
+    let read = |journal: &mut Journal| {
+        let (begun, segments) = (journal.begun.clone(), journal.segments()?);
+        let last = segments.iter().map(|(segment, _)| segment.end_ms).max();
+        let ended_ms = journal.all_cut.or(last).unwrap_or(begun.started_ms);
+        Ok(Told { begun, ended_ms, segments })
     };
-    let segments: Vec<_> = segments.into_iter().map(arrived).collect();
-    let last = segments.iter().map(|(segment, _)| segment.end_ms).max().unwrap_or(begun.started_ms);
-    summary(begun, outgoing.journal().all_cut.unwrap_or(last), &segments)
+    outgoing.ask(read).await
+}
+
+impl Told {
+    fn summary(&self) -> Value {
+        summary(&self.begun, self.ended_ms, &self.segments)
+    }
 }
 
 /// Sends everything of a recording that is over: one announcement, the files, one word at the end.
@@ -242,14 +266,13 @@ async fn send_batch(
     shared: &Shared,
     outgoing: &Arc<Outgoing>,
     api: &Api,
-    begun: &Begun,
-    segments: Vec<(Segment, Option<Sent>)>,
+    told: Told,
 ) -> Result<(), SendError> {
-    let segments: Vec<_> = segments.into_iter().map(|(segment, _)| segment).collect();
+    let segments: Vec<_> = told.segments.into_iter().map(|(segment, _)| segment).collect();
     if segments.is_empty() {
         return Ok(());
     }
-    let (id, places) = api.init(begun, &segments).await?;
+    let (id, places) = api.init(&told.begun, &segments).await?;
     let each = segments.into_iter().zip(places).map(|(segment, place)| async move {
         let _turn = shared.turns.acquire().await;
         let file = outgoing.folder.join(&segment.file);
@@ -269,15 +292,15 @@ async fn send_batch(
     });
     let sent: Vec<_> = stream::iter(each).buffered(shared.config.parallel).try_collect().await?;
     api.complete(&id, &sent).await?;
-    while outgoing.journal().take().is_some() {}
+    outgoing.ask(|journal| Ok(while journal.take().is_some() {})).await?;
     info!(recording = %outgoing.id, segments = sent.len(), "segments sent at the end");
     Ok(())
 }
 
 /// Leaves what would have been said beside the files, for whoever has to do it by hand.
 async fn export(outgoing: &Arc<Outgoing>) {
-    let Ok((begun, segments)) = told(outgoing).await else { return };
-    let text = serde_json::to_vec_pretty(&list(outgoing, &begun, segments)).unwrap_or_default();
+    let Ok(told) = told(outgoing).await else { return };
+    let text = serde_json::to_vec_pretty(&told.summary()).unwrap_or_default();
     let file = outgoing.folder.join(EXPORT);
     let written = tokio::task::spawn_blocking({
         let file = file.clone();
