@@ -259,6 +259,12 @@ impl Journal {
         Some(line)
     }
 
+    /// Takes all that wait; how many.
+    pub(super) fn take_all(&mut self) -> usize {
+        self.waiting_bytes = 0;
+        std::mem::take(&mut self.waiting).len()
+    }
+
     /// Puts one back: its turn comes again.
     pub(super) fn put_back(&mut self, line: Line) {
         self.waiting_bytes += line.bytes;

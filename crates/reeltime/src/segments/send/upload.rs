@@ -129,8 +129,10 @@ async fn wait(
             longest = longest.max(shared.failed(outgoing, &error, tries));
         }
     }
-    let back =
-        move |journal: &mut Journal| Ok(failed.into_iter().rev().for_each(|line| journal.put_back(line)));
+    let back = move |journal: &mut Journal| {
+        failed.into_iter().rev().for_each(|line| journal.put_back(line));
+        Ok(())
+    };
     // Where even that cannot be done, the next start finds them in the journal.
     let _ = outgoing.ask(back).await;
     tokio::time::sleep(longest).await;
@@ -292,7 +294,7 @@ async fn send_batch(
     });
     let sent: Vec<_> = stream::iter(each).buffered(shared.config.parallel).try_collect().await?;
     api.complete(&id, &sent).await?;
-    outgoing.ask(|journal| Ok(while journal.take().is_some() {})).await?;
+    outgoing.ask(|journal| Ok(journal.take_all())).await?;
     info!(recording = %outgoing.id, segments = sent.len(), "segments sent at the end");
     Ok(())
 }
