@@ -17,6 +17,7 @@
 //! | [`peaks`] | what a waveform is drawn from |
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
+//! | [`zip`] | an archive of files as they are |
 
 pub mod codec;
 pub mod id;
@@ -32,3 +33,4 @@ pub mod signing;
 pub mod time;
 pub mod timeline;
 pub mod wire;
+pub mod zip;

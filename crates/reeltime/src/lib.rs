@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`recorder`] | the front door: sessions in, recordings out |
 //! | [`mod@file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
+//! | [`segments`] | a speaker's utterances, each a file of its own |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |
@@ -17,6 +18,7 @@ pub mod error;
 pub mod file;
 pub mod recorder;
 mod render;
+pub mod segments;
 pub mod source;
 pub mod spool;
 pub mod store;

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
+use crate::segments::receive::{self, Receivers};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
 
@@ -55,7 +56,9 @@ pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, RecordingClock};
+pub(crate) use live::LiveRecording;
+pub(crate) use publish::Settled;
 use registry::Registry;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
@@ -79,6 +82,8 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// A recording of segments that its client has not finalized is finalized after so long.
+    pub segments_auto_finalize: Duration,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -112,6 +117,7 @@ impl RecorderConfig {
             publishers: 16,
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            segments_auto_finalize: Duration::from_secs(24 * 3_600),
         }
     }
 }
@@ -133,6 +139,7 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    pub(crate) segments: Receivers,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -211,6 +218,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            segments: Receivers::default(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -220,9 +228,17 @@ impl Recorder {
             config,
             _folder: folder,
         }));
+        let data_dir = recorder.0.config.data_dir.clone();
+        let cleared = tokio::task::spawn_blocking(move || receive::clear(&data_dir)).await;
+        cleared.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
         recorder.resurrect().await?;
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        tokio::spawn(receive::run(Arc::downgrade(&recorder.0)));
         Ok(recorder)
+    }
+
+    pub(crate) const fn of(inner: Arc<Inner>) -> Self {
+        Self(inner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -320,6 +336,7 @@ impl Recorder {
         if let Some(recording) = &live {
             self.0.registry.delete(recording);
             self.control(tenant, id, Control::Stop).await;
+            self.give_up_segments(recording).await;
         }
         // In a task of its own: whoever asked may go away, the bytes go all the same.
         let (recorder, tenant) = (self.clone(), tenant.to_owned());

@@ -1,0 +1,3 @@
+//! Segments: a speaker's utterances between silences, each a file of its own.
+
+pub mod receive;
