@@ -27,6 +27,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        segments_auto_finalize: settings.segments_auto_finalize,
         ..defaults
     }
 }

@@ -32,6 +32,7 @@ use crate::recorder::{Clock, LiveRecording, Recorder, RecordingClock, Refusal};
 use crate::store::StoreError;
 
 mod cover;
+mod files;
 mod finalize;
 mod gaps;
 mod incoming;
@@ -39,6 +40,7 @@ mod sound;
 mod speakers;
 mod upload;
 
+pub use files::StoredFile;
 pub use finalize::Named;
 pub(crate) use finalize::run;
 pub(crate) use incoming::clear;
