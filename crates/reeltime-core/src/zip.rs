@@ -40,12 +40,11 @@ impl Zip {
 
     /// Begins an entry of at most `size` bytes. Names are to be relative, with `/` between their parts.
     pub fn begin(&mut self, name: &str, size: u64, out: &mut Vec<u8>) {
-        let before = out.len();
         self.end_entry(out);
+        let (before, header_at) = (out.len(), self.at);
         // Where sizes do not fit 32 bits, the extra field says that the descriptor's are of 64 (§4.3.9.2).
         let long = size >= u64::from(u32::MAX);
         let name: String = name.chars().take(MOST_NAME).collect();
-        let header_at = self.at + (out.len() - before) as u64;
         let sizes = if long { u32::MAX } else { 0 };
         put32(out, 0x0403_4b50);
         put_common(out, 0, sizes, sizes);
@@ -64,7 +63,8 @@ impl Zip {
     /// Counts bytes of the open entry, which follow what [`Self::begin`] gave.
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let Some(entry) = &mut self.open {
-            entry.crc = bytes.iter().fold(entry.crc, |crc, byte| crc >> 8 ^ CRC[usize::from(crc as u8 ^ byte)]);
+            entry.crc =
+                bytes.iter().fold(entry.crc, |crc, byte| crc >> 8 ^ CRC[usize::from(crc as u8 ^ byte)]);
             entry.size += bytes.len() as u64;
             self.at += bytes.len() as u64;
         }
@@ -72,9 +72,8 @@ impl Zip {
 
     /// Ends the archive.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        let before = out.len();
         self.end_entry(out);
-        let (begin, size) = (self.at + (out.len() - before) as u64, self.directory.len() as u64);
+        let (before, begin, size) = (out.len(), self.at, self.directory.len() as u64);
         out.append(&mut self.directory);
         if self.entries >= u64::from(u16::MAX) || begin + size >= u64::from(u32::MAX) {
             put_zip64_end(out, self.entries, begin, size);
@@ -209,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_says_where_each_entry_begins() {
+        let bytes = archive(&[("a", b"one"), ("b/c", b""), ("d", b"three")]);
+        let places = |magic: &[u8]| -> Vec<usize> {
+            (0..bytes.len() - 3).filter(|&at| &bytes[at..at + 4] == magic).collect()
+        };
+        let told = places(b"PK\x01\x02").into_iter().map(|at| bytes[at + 42..at + 46].try_into().unwrap());
+        let told: Vec<usize> = told.map(|place| u32::from_le_bytes(place) as usize).collect();
+        assert_eq!(told, places(b"PK\x03\x04"));
+        assert_eq!(told.len(), 3);
+    }
+
+    #[test]
     fn an_archive_of_nothing_is_an_end_alone() {
         let end = archive(&[]);
         assert_eq!((end.len(), &end[..4]), (22, &b"PK\x05\x06"[..]));
@@ -226,7 +237,11 @@ mod tests {
         zip.begin("behind", 0, &mut out);
         zip.finish(&mut out);
         let size = (5_u64 << 30).to_le_bytes();
-        assert_eq!(out.windows(8).filter(|eight| *eight == size).count(), 4, "twice each: descriptor, directory");
+        assert_eq!(
+            out.windows(8).filter(|eight| *eight == size).count(),
+            4,
+            "twice each: descriptor, directory"
+        );
         assert!(out.windows(4).any(|four| four == 0x0606_4b50_u32.to_le_bytes()), "the ZIP64 end");
     }
 }

@@ -273,8 +273,9 @@ mod tests {
     fn a_signed_url_stands_in_for_a_key_until_it_expires() {
         let guard = guard(&[KEY]);
         let identity = Identity { tenant: TENANT.to_owned() };
-        let link =
-            |expires| format!("/a/stream?{}", guard.sign("GET", &identity, "/a/stream", "format=wav", expires));
+        let link = |expires| {
+            format!("/a/stream?{}", guard.sign("GET", &identity, "/a/stream", "format=wav", expires))
+        };
         let now = NOW.unix_seconds();
         assert_eq!(admit(&guard, &link(now + 1), &[]).unwrap(), identity);
         assert!(admit(&guard, &link(now), &[]).is_err(), "expired");

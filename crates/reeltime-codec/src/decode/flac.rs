@@ -37,7 +37,9 @@ impl<R: Read> Flac<R> {
     /// Where the file is damaged, or ends in the middle of a block.
     pub fn block(&mut self, out: &mut Vec<i16>) -> Result<bool, DecodeError> {
         let (info, buffer) = (self.reader.streaminfo(), std::mem::take(&mut self.buffer));
-        let Some(block) = self.reader.blocks().read_next_or_eof(buffer).map_err(told)? else { return Ok(false) };
+        let Some(block) = self.reader.blocks().read_next_or_eof(buffer).map_err(told)? else {
+            return Ok(false);
+        };
         interleave(&block, info.bits_per_sample, out);
         self.buffer = block.into_buffer();
         Ok(true)

@@ -60,7 +60,11 @@ async fn no_method(method: Method, uri: Uri) -> Response {
 
 /// In the form that errors have at this path.
 fn told(problem: Problem, path: &str) -> Response {
-    if segments::is_ours(path) { segments::Failure::from(problem).into_response() } else { problem.into_response() }
+    if segments::is_ours(path) {
+        segments::Failure::from(problem).into_response()
+    } else {
+        problem.into_response()
+    }
 }
 
 /// The checks around the routes.

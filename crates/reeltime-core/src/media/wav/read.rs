@@ -62,14 +62,22 @@ impl Samples {
             Self::Alaw => out.extend(bytes.iter().map(|&byte| g711::ALAW[usize::from(byte)])),
             Self::Mulaw => out.extend(bytes.iter().map(|&byte| g711::MULAW[usize::from(byte)])),
             Self::S16 => out.extend(bytes.as_chunks().0.iter().map(|&two| i16::from_le_bytes(two))),
-            Self::S24 => out.extend(bytes.as_chunks().0.iter().map(|&[_, low, high]| i16::from_le_bytes([low, high]))),
+            Self::S24 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&[_, low, high]| i16::from_le_bytes([low, high])))
+            }
             Self::S32 => {
-                out.extend(bytes.as_chunks().0.iter().map(|&[_, _, low, high]| i16::from_le_bytes([low, high])));
+                out.extend(
+                    bytes.as_chunks().0.iter().map(|&[_, _, low, high]| i16::from_le_bytes([low, high])),
+                );
             }
             Self::F32 => {
-                out.extend(bytes.as_chunks().0.iter().map(|&four| clipped(f64::from(f32::from_le_bytes(four)))));
+                out.extend(
+                    bytes.as_chunks().0.iter().map(|&four| clipped(f64::from(f32::from_le_bytes(four)))),
+                );
             }
-            Self::F64 => out.extend(bytes.as_chunks().0.iter().map(|&eight| clipped(f64::from_le_bytes(eight)))),
+            Self::F64 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&eight| clipped(f64::from_le_bytes(eight))))
+            }
         }
     }
 }
@@ -104,7 +112,9 @@ pub enum NotWav {
     #[error("its head holds no `fmt ` and `data` chunk")]
     NoSound,
     /// Its samples are of another kind.
-    #[error("its samples are of a kind that is not read (format tag {tag}, {bits} bits): use 8 to 32 bit PCM, floating point or G.711")]
+    #[error(
+        "its samples are of a kind that is not read (format tag {tag}, {bits} bits): use 8 to 32 bit PCM, floating point or G.711"
+    )]
     Samples {
         /// The format tag.
         tag: u16,
@@ -153,7 +163,8 @@ fn describe(chunk: &[u8]) -> Result<(Samples, u32, u16), NotWav> {
     let fields = || Some((two(0)?, two(2)?, u32_at(chunk, 4)?, two(12)?, two(14)?));
     let (tag, channels, rate, align, bits) = fields().ok_or(NotWav::NoSound)?;
     let tag = if tag == EXTENSIBLE { two(24).unwrap_or(tag) } else { tag };
-    let samples = Samples::of(tag, bits).filter(|samples| usize::from(align) == samples.bytes() * usize::from(channels));
+    let samples = Samples::of(tag, bits)
+        .filter(|samples| usize::from(align) == samples.bytes() * usize::from(channels));
     Ok((samples.ok_or(NotWav::Samples { tag, bits })?, rate, channels))
 }
 

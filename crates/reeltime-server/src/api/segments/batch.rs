@@ -79,7 +79,8 @@ pub(crate) async fn multipart(
     headers: HeaderMap,
     request: axum::extract::Request,
 ) -> Result<Json<Answer>, Failure> {
-    let mut parts = Multipart::from_request(request, &()).await.map_err(|error| Failure::invalid(error.body_text()))?;
+    let mut parts =
+        Multipart::from_request(request, &()).await.map_err(|error| Failure::invalid(error.body_text()))?;
     let mut batch = Batch::default();
     let taken = batch.take(&app, &identity, &mut parts).await;
     if taken.is_err() {
@@ -106,7 +107,9 @@ impl Batch {
         identity: &Identity,
         parts: &mut Multipart,
     ) -> Result<RecordingId, Failure> {
-        let broken = |error: axum::extract::multipart::MultipartError| Failure::new(StatusCode::BAD_REQUEST, error.body_text());
+        let broken = |error: axum::extract::multipart::MultipartError| {
+            Failure::new(StatusCode::BAD_REQUEST, error.body_text())
+        };
         while let Some(mut part) = parts.next_field().await.map_err(broken)? {
             let Some(name) = part.file_name().map(str::to_owned) else {
                 let field = part.name().unwrap_or_default().to_owned();
@@ -114,7 +117,10 @@ impl Batch {
                 while let Some(bytes) = part.chunk().await.map_err(broken)? {
                     text.extend_from_slice(&bytes);
                     if text.len() > MOST_TEXT {
-                        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "The metadata is larger than 1 MiB"));
+                        return Err(Failure::new(
+                            StatusCode::PAYLOAD_TOO_LARGE,
+                            "The metadata is larger than 1 MiB",
+                        ));
                     }
                 }
                 self.note(&field, &String::from_utf8_lossy(&text))?;
@@ -147,7 +153,9 @@ impl Batch {
         let json = serde_json::from_str(text);
         match json {
             Ok(serde_json::Value::Object(fields)) if field == "metadata" => self.text.extend(fields),
-            Ok(value) if matches!(field, "files" | "recordedAt") => drop(self.text.insert(field.to_owned(), value)),
+            Ok(value) if matches!(field, "files" | "recordedAt") => {
+                drop(self.text.insert(field.to_owned(), value))
+            }
             _ => drop(self.text.insert(field.to_owned(), text.into())),
         }
         Ok(())
@@ -159,7 +167,8 @@ impl Batch {
             return Ok(id);
         }
         let text = serde_json::Value::Object(std::mem::take(&mut self.text).into_iter().collect());
-        let asked: BeginBatch = serde_json::from_value(text).map_err(|error| Failure::invalid(error.to_string()))?;
+        let asked: BeginBatch =
+            serde_json::from_value(text).map_err(|error| Failure::invalid(error.to_string()))?;
         self.files = asked.files;
         let id = begin_recording(app, identity, asked.begin).await?;
         self.recording = Some(id);
@@ -168,7 +177,11 @@ impl Batch {
 
     /// What was said of a file, by its name or its place.
     fn described(&mut self, name: String) -> Result<File, Failure> {
-        let place = self.files.iter().position(|file| file.file_name == name).or((!self.files.is_empty()).then_some(0));
+        let place = self
+            .files
+            .iter()
+            .position(|file| file.file_name == name)
+            .or((!self.files.is_empty()).then_some(0));
         let number = self.taken;
         self.taken += 1;
         if let Some(place) = place {

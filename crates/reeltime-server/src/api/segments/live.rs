@@ -37,7 +37,9 @@ pub(super) async fn begin_recording(
 ) -> Result<reeltime_core::id::RecordingId, Failure> {
     let details = serde_json::to_string(&asked.more).unwrap_or_default();
     if asked.guild_id.len().max(asked.channel_id.len()) > 1_024 || details.len() > 16 << 10 {
-        return Err(Failure::invalid("guildId and channelId are to have at most 1,024 bytes, and the rest 16 KiB"));
+        return Err(Failure::invalid(
+            "guildId and channelId are to have at most 1,024 bytes, and the rest 16 KiB",
+        ));
     }
     let new = NewSegments {
         session_id: asked.session_id,

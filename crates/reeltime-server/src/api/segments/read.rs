@@ -102,7 +102,8 @@ pub(crate) async fn get(
 
 /// A recording that came in another way.
 fn of_any(view: &RecordingView, files: &[StoredFile], base: &str) -> Summary {
-    let audio = files.iter().map(|file| format!("{base}/api/recordings/{}/download/{}", view.id, file.number));
+    let audio =
+        files.iter().map(|file| format!("{base}/api/recordings/{}/download/{}", view.id, file.number));
     Summary {
         id: view.id.to_string(),
         session_id: view.call_id.clone(),
@@ -115,7 +116,11 @@ fn of_any(view: &RecordingView, files: &[StoredFile], base: &str) -> Summary {
         duration: (view.duration_seconds * 1_000.0).round() as u64,
         participant_count: view.participants.as_ref().map_or(0, Vec::len),
         segment_count: files.len(),
-        total_size: if files.is_empty() { view.size_bytes.unwrap_or(0) } else { files.iter().map(|f| f.size).sum() },
+        total_size: if files.is_empty() {
+            view.size_bytes.unwrap_or(0)
+        } else {
+            files.iter().map(|f| f.size).sum()
+        },
         download_urls: Downloads { audio: audio.collect() },
         view_url: format!("{base}/r/{}", view.id),
         estimated_processing_time: 0,

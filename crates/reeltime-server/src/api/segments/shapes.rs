@@ -275,8 +275,9 @@ impl Summary {
         speakers.sort();
         speakers.dedup();
         let duration = u64::try_from((end - row.begun_at.0) / 1_000).unwrap_or(0);
-        let audio =
-            kept.iter().map(|segment| format!("{base}/api/recordings/{}/download/{}", row.recording, segment.number));
+        let audio = kept
+            .iter()
+            .map(|segment| format!("{base}/api/recordings/{}/download/{}", row.recording, segment.number));
         let missing = segments.iter().filter(|segment| segment.state == SegmentState::Missing);
         Self {
             id: row.recording.to_string(),

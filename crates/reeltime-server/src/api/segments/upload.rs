@@ -76,8 +76,15 @@ async fn receive(upload: &mut Upload, body: &mut axum::body::BodyDataStream) -> 
         match tokio::time::timeout(SILENCE, body.next()).await {
             Ok(Some(Ok(bytes))) => upload.write(&bytes).await?,
             Ok(None) => return Ok(()),
-            Ok(Some(Err(_))) => return Err(Failure::new(StatusCode::BAD_REQUEST, "The body broke off: send it again")),
-            Err(_) => return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "Nothing came for 30 seconds: send it again")),
+            Ok(Some(Err(_))) => {
+                return Err(Failure::new(StatusCode::BAD_REQUEST, "The body broke off: send it again"));
+            }
+            Err(_) => {
+                return Err(Failure::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "Nothing came for 30 seconds: send it again",
+                ));
+            }
         }
     }
 }

@@ -9,10 +9,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
+use super::SqliteCatalogue;
 use super::failure::Failure;
 use super::read::{blob, key, parsed, unsigned, uuid};
 use super::write::{self, integer};
-use super::SqliteCatalogue;
 use crate::catalogue::{
     CatalogueError, KeptSegment, NewRecording, NewSegment, Segment, SegmentRecording, SegmentRows,
     SegmentsStatus,
@@ -258,11 +258,12 @@ async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Res
 /// The name of a user's track: what an earlier segment has, else the user's name, with the id behind it where another
 /// user has that name.
 async fn participant(db: &mut SqliteConnection, new: &NewSegment) -> Result<String, Failure> {
-    let row = sqlx::query("SELECT participant FROM segments WHERE recording_id = ?1 AND user_id = ?2 LIMIT 1")
-        .bind(blob(new.recording.0))
-        .bind(&new.user_id)
-        .fetch_optional(&mut *db)
-        .await?;
+    let row =
+        sqlx::query("SELECT participant FROM segments WHERE recording_id = ?1 AND user_id = ?2 LIMIT 1")
+            .bind(blob(new.recording.0))
+            .bind(&new.user_id)
+            .fetch_optional(&mut *db)
+            .await?;
     if let Some(row) = row {
         return Ok(row.try_get("participant")?);
     }

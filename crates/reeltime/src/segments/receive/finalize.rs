@@ -14,8 +14,8 @@ use super::incoming::Incoming;
 use super::speakers::Turn;
 use super::{Announcement, Gate, ReceiveError, Receiver, lock};
 use crate::catalogue::{
-    DEFAULT_TENANT, KeptSegment, NewObject, ObjectKind, Segment, SegmentRecording, SegmentState, SegmentsStatus,
-    stage_unique,
+    DEFAULT_TENANT, KeptSegment, NewObject, ObjectKind, Segment, SegmentRecording, SegmentState,
+    SegmentsStatus, stage_unique,
 };
 use crate::error::Error;
 use crate::recorder::{Clock, Inner, LiveRecording, Recorder};
@@ -260,7 +260,9 @@ impl Recorder {
 
 /// Until the recorder is gone.
 pub(crate) async fn run(recorder: Weak<Inner>) {
-    let Some(beat) = recorder.upgrade().map(|inner| inner.config.segments_auto_finalize.clamp(BEAT / 120, BEAT)) else {
+    let Some(beat) =
+        recorder.upgrade().map(|inner| inner.config.segments_auto_finalize.clamp(BEAT / 120, BEAT))
+    else {
         return;
     };
     loop {
@@ -284,8 +286,9 @@ impl Known {
         let ids = segments.iter().flat_map(|segment| [(segment.id, ()), (segment.upload, ())]).collect();
         let keys = segments.iter().map(|segment| (segment.key.as_str().to_owned(), ())).collect();
         let starts = segments.into_iter();
-        let starts =
-            starts.map(|segment| ((segment.user_id, segment.segment_index, segment.starts_at.0), ())).collect();
+        let starts = starts
+            .map(|segment| ((segment.user_id, segment.segment_index, segment.starts_at.0), ()))
+            .collect();
         Self { ids, keys, starts }
     }
 

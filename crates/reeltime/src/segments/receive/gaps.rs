@@ -32,7 +32,8 @@ impl Recorder {
             let Some(track) = tracks.iter_mut().find(of_speaker) else { continue };
             let mut came = Cover::default();
             let kept = segments.iter().filter(|kept| kept.state.is_kept());
-            kept.filter(|kept| kept.participant == segment.participant).for_each(|kept| came.insert(stretch(kept)));
+            kept.filter(|kept| kept.participant == segment.participant)
+                .for_each(|kept| came.insert(stretch(kept)));
             for missing in came.missing(stretch(segment)) {
                 add_gap(&mut track.layout, track.header.format.rate, &missing);
             }
@@ -52,7 +53,9 @@ fn add_gap(layout: &mut Layout, rate: u32, missing: &Range<u64>) {
     layout.samples = layout.samples.max(end);
     let place = layout.gaps.partition_point(|gap| gap.at < begin);
     // What is said to be missing already is not said twice.
-    let begin = place.checked_sub(1).map_or(begin, |before| begin.max(layout.gaps[before].at + layout.gaps[before].samples));
+    let begin = place
+        .checked_sub(1)
+        .map_or(begin, |before| begin.max(layout.gaps[before].at + layout.gaps[before].samples));
     let end = layout.gaps.get(place).map_or(end, |next| end.min(next.at));
     if begin < end {
         layout.gaps.insert(place, Gap { at: begin, samples: end - begin, reason: GapReason::Loss });

@@ -128,7 +128,9 @@ pub enum ReceiveError {
     #[error("this segment is in the store already, with other bytes: nothing is overwritten")]
     Differs,
     /// Its times cannot be.
-    #[error("the times of the segment are not possible: it is to begin within 48 hours of its recording's recordedAt, and not to end before it begins")]
+    #[error(
+        "the times of the segment are not possible: it is to begin within 48 hours of its recording's recordedAt, and not to end before it begins"
+    )]
     Times,
     /// A name is too long, or absent where there must be one.
     #[error("{field} is to have 1 to 1,024 bytes")]
@@ -171,7 +173,9 @@ impl From<Error> for ReceiveError {
 impl From<CatalogueError> for ReceiveError {
     fn from(error: CatalogueError) -> Self {
         match error {
-            CatalogueError::UnknownRecording { .. } | CatalogueError::Deleted { .. } => Self::UnknownRecording,
+            CatalogueError::UnknownRecording { .. } | CatalogueError::Deleted { .. } => {
+                Self::UnknownRecording
+            }
             error => Self::Failed(error.into()),
         }
     }
@@ -272,7 +276,8 @@ impl Recorder {
         self.admit()?;
         let (id, utc) = (RecordingId(Uuid::now_v7()), Clock::utc());
         let recording = self.receiving(tenant, id, &new.session_id, utc, new.begun_at);
-        let row = NewRecording { id, tenant: tenant.to_owned(), call: new.session_id.clone(), created_at: utc };
+        let row =
+            NewRecording { id, tenant: tenant.to_owned(), call: new.session_id.clone(), created_at: utc };
         let segments = SegmentRecording {
             recording: id,
             session_id: new.session_id,
@@ -324,7 +329,8 @@ impl Recorder {
             let recording = known.unwrap_or_else(fresh);
             let (recorder, found) = (self.clone(), Arc::clone(&recording));
             let speakers = tokio::task::spawn_blocking(move || Speakers::recover(&recorder, &found)).await;
-            let speakers = speakers.map_err(|_| Error::Spool(std::io::Error::other("reading a log died")))??;
+            let speakers =
+                speakers.map_err(|_| Error::Spool(std::io::Error::other("reading a log died")))??;
             self.receive(&recording, speakers);
         }
         Ok(())
@@ -408,7 +414,8 @@ impl Recorder {
         let Some(row) = self.inner().catalogue.segment_recording(tenant, id).await? else { return Ok(None) };
         let there = self.inner().catalogue.get(tenant, id).await?.is_some();
         // One of nothing at all is no recording once it is over, and is told of all the same.
-        let empty = row.finalized_at.is_some() && self.inner().catalogue.segments(tenant, id).await?.is_empty();
+        let empty =
+            row.finalized_at.is_some() && self.inner().catalogue.segments(tenant, id).await?.is_empty();
         Ok((there || empty).then_some(row))
     }
 

@@ -47,7 +47,11 @@ pub(super) struct Sound {
 
 enum Source {
     /// Read as it is, or made into 16 bit.
-    Wav { input: io::Take<File>, samples: Samples, buffer: Vec<u8> },
+    Wav {
+        input: io::Take<File>,
+        samples: Samples,
+        buffer: Vec<u8>,
+    },
     Flac(Box<Flac<io::BufReader<File>>>),
     Opus(Box<Opus>),
 }
@@ -136,7 +140,8 @@ impl Opus {
     fn open(file: File) -> Result<Self, SoundError> {
         let mut packets = PacketReader::new(io::BufReader::new(file));
         let head = packets.read_packet().map_err(broken)?.map(|packet| packet.data).unwrap_or_default();
-        let (channels, skip) = opus_head(&head).ok_or_else(|| no_opus("its first packet is no OpusHead of one stream"))?;
+        let (channels, skip) =
+            opus_head(&head).ok_or_else(|| no_opus("its first packet is no OpusHead of one stream"))?;
         let tags = packets.read_packet().map_err(broken)?;
         if !tags.is_some_and(|tags| tags.data.starts_with(b"OpusTags")) {
             return Err(no_opus("its second packet is no OpusTags"));

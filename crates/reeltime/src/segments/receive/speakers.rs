@@ -114,8 +114,10 @@ impl Speakers {
             }
             for piece in cover.missing(stretch_of(&samples, format.rate)) {
                 let piece = samples_of(&piece, format.rate);
-                let lane =
-                    self.lanes.entry(key.clone()).or_insert_with(|| Lane::create(recorder, recording, &key, piece.start));
+                let lane = self
+                    .lanes
+                    .entry(key.clone())
+                    .or_insert_with(|| Lane::create(recorder, recording, &key, piece.start));
                 let bytes = (piece.start - at) as usize * align..(piece.end - at) as usize * align;
                 recorder.received(bytes.len());
                 taken &= lane.append(format, piece, &payload[bytes]);

@@ -67,11 +67,13 @@ impl Recorder {
     ) -> Result<Upload, ReceiveError> {
         let receiver = self.open_receiver(tenant, recording).await?;
         let segment = self.inner().catalogue.segment(tenant, recording, upload).await?;
-        let segment = segment.filter(|segment| segment.upload == upload).ok_or(ReceiveError::UnknownUpload)?;
+        let segment =
+            segment.filter(|segment| segment.upload == upload).ok_or(ReceiveError::UnknownUpload)?;
         let claim = Claim::take(self, segment.id)?;
         // Read again: whoever had the claim before may have used the address.
         let segment = self.inner().catalogue.segment(tenant, recording, upload).await?;
-        let segment = segment.filter(|segment| segment.upload == upload).ok_or(ReceiveError::UnknownUpload)?;
+        let segment =
+            segment.filter(|segment| segment.upload == upload).ok_or(ReceiveError::UnknownUpload)?;
         if segment.used {
             return Err(ReceiveError::Used);
         }
@@ -137,7 +139,8 @@ impl Upload {
             kept.key = self.store().await?;
             crash::point("segment_stored");
             let turn = Turn::Live;
-            kept.logged = self.recorder.log_segment(&self.receiver, &self.segment, &self.incoming, turn).await?;
+            kept.logged =
+                self.recorder.log_segment(&self.receiver, &self.segment, &self.incoming, turn).await?;
             crash::point("segment_logged");
         }
         let tenant = &self.receiver.recording.tenant;
