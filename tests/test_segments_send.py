@@ -334,3 +334,26 @@ def test_a_call_id_that_nobody_can_guess_is_made_anew_for_each_recording(sending
     until("both", lambda: [known["status"] for known in api.recordings.values()] == ["completed"] * 2)
     assert sorted(known["opening"]["sessionId"] for known in api.recordings.values()) == sorted(ids)
     assert all(uuid.UUID(each) for each in ids)
+
+
+def test_what_our_recorder_sends_our_api_makes_a_recording_of(new_server):
+    receiver = new_server().start()
+    server = new_server(REELTIME_SEGMENTS=receiver.url(""), REELTIME_SEGMENTS_API_KEY=KEY).start()
+    speakers = {name: Ingest(server, call="room", participant=name) for name in ("ann", "bob")}
+    audio = {"ann": utterances(0.6, 0.8, hertz=500), "bob": utterances(0.7, hertz=700)}
+    for name, speaker in speakers.items():
+        speaker.send(audio[name])
+    for speaker in speakers.values():
+        speaker.stop()
+    (received,) = until("the recording", receiver.recordings)
+    details = receiver.completed(received["id"])
+    assert sorted(track["participant"] for track in details["tracks"]) == ["ann", "bob"]
+    for name in speakers:
+        pcm = decode(receiver.stream(received["id"], participant=name, format="wav"))
+        # What was said, to the sample, with nothing but silence around it.
+        length = 2 * round((0.6 if name == "ann" else 0.7) * RATE)
+        first = audio[name][:length]
+        assert first in pcm
+    until("the files to be gone", lambda: local_files(server) == [])
+    assert server.metric("reeltime_segments_uploaded_total") == 3
+    assert server.metric("reeltime_segments_failed_total") == 0

@@ -18,6 +18,7 @@
 //! | [`cuts`] | a track cut into segments at silences |
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
+//! | [`zip`] | an archive of files as they are |
 
 pub mod codec;
 pub mod cuts;
@@ -34,3 +35,4 @@ pub mod signing;
 pub mod time;
 pub mod timeline;
 pub mod wire;
+pub mod zip;

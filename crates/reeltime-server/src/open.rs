@@ -28,6 +28,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
         segments: settings.segments.clone(),
+        segments_auto_finalize: settings.segments_auto_finalize,
         ..defaults
     }
 }

@@ -5,11 +5,11 @@
 //! |---|---|
 //! | [`recorder`] | the front door: sessions in, recordings out |
 //! | [`mod@file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
+//! | [`segments`] | a speaker's utterances, each a file of its own |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`store`] | where finished files lie |
 //! | [`catalogue`] | which recordings there are |
-//! | [`segments`] | speakers' utterances, as files that leave one by one |
 
 pub mod catalogue;
 mod crash;

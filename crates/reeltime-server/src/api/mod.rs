@@ -9,6 +9,7 @@ mod media;
 pub(crate) mod metrics;
 mod peaks;
 pub(crate) mod recordings;
+pub(crate) mod segments;
 pub(crate) mod view;
 
 pub(crate) use audio::selection;
@@ -39,5 +40,6 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))
+        .merge(segments::routes())
         .split_for_parts()
 }

@@ -76,6 +76,7 @@ pub(crate) struct Recording {
     pub(crate) renditions: Vec<Rendition>,
     /// Bytes of files made on demand.
     pub(crate) cache_budget: u64,
+    pub(crate) segments_auto_finalize: Duration,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
     pub(crate) resume_window: Duration,
@@ -195,6 +196,7 @@ impl Rows {
             })?,
             renditions: self.read("renditions", text::renditions)?,
             cache_budget: self.read("cache_budget", text::bytes)?,
+            segments_auto_finalize: self.read("segments_auto_finalize", text::interval)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,
             resume_window: self.read("resume_window", text::duration)?,

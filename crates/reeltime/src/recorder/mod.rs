@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
+use crate::segments::receive::{self, Receivers};
 use crate::segments::send::{SegmentFigures, SegmentSender, SegmentsConfig};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::Store;
@@ -56,8 +57,9 @@ pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{Page, RecordingView, TrackView};
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, RecordingClock};
 pub(crate) use live::LiveRecording;
+pub(crate) use publish::Settled;
 use registry::Registry;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
@@ -83,6 +85,8 @@ pub struct RecorderConfig {
     pub cache_budget: u64,
     /// How segments are cut and sent; absent: none are.
     pub segments: Option<SegmentsConfig>,
+    /// A recording of segments that its client has not finalized is finalized after so long.
+    pub segments_auto_finalize: Duration,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -117,6 +121,7 @@ impl RecorderConfig {
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
             segments: None,
+            segments_auto_finalize: Duration::from_secs(24 * 3_600),
         }
     }
 }
@@ -139,6 +144,7 @@ pub(crate) struct Inner {
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
     pub(crate) segment_sender: SegmentSender,
+    pub(crate) segments: Receivers,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -220,6 +226,7 @@ impl Recorder {
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
             segment_sender,
+            segments: Receivers::default(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -229,10 +236,19 @@ impl Recorder {
             config,
             _folder: folder,
         }));
+        let data_dir = recorder.0.config.data_dir.clone();
+        let cleared = tokio::task::spawn_blocking(move || receive::clear(&data_dir)).await;
+        cleared.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
         recorder.resurrect().await?;
+        recorder.follow_revived().await;
         recorder.0.segment_sender.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        tokio::spawn(receive::run(Arc::downgrade(&recorder.0)));
         Ok(recorder)
+    }
+
+    pub(crate) const fn of(inner: Arc<Inner>) -> Self {
+        Self(inner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -272,6 +288,19 @@ impl Recorder {
     /// Has a recording that begins, or goes on, cut into segments where that is wished.
     pub(crate) fn follow_segments(&self, recording: &Arc<LiveRecording>) {
         self.0.segment_sender.follow(self.0.spool.disk(), self.0.clock, recording);
+    }
+
+    /// Has what earlier processes began cut on; not what came here as segments.
+    async fn follow_revived(&self) {
+        for recording in self.0.registry.recordings() {
+            match self.segments_of(&recording.tenant, recording.id).await {
+                Ok(None) => self.follow_segments(&recording),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    warn!(recording = %recording.id, %error, "no segments are cut of it until the next start")
+                }
+            }
+        }
     }
 
     /// Whether connections are to leave.
@@ -340,6 +369,7 @@ impl Recorder {
         if let Some(recording) = &live {
             self.0.registry.delete(recording);
             self.control(tenant, id, Control::Stop).await;
+            self.give_up_segments(recording).await;
         }
         // In a task of its own: whoever asked may go away, the bytes go all the same.
         let (recorder, tenant) = (self.clone(), tenant.to_owned());

@@ -31,10 +31,10 @@ use crate::spool::{Chain, Disk, TrackLog};
 use crate::store::{ByteStream, StoreError};
 
 /// A track with everything that its file is made from.
-pub(super) struct Settled {
-    pub(super) log: Arc<TrackLog>,
-    pub(super) header: LogHeader,
-    pub(super) layout: Layout,
+pub(crate) struct Settled {
+    pub(crate) log: Arc<TrackLog>,
+    pub(crate) header: LogHeader,
+    pub(crate) layout: Layout,
 }
 
 impl Recorder {
@@ -94,6 +94,7 @@ impl Recorder {
         if recording.is_deleted() || tracks.is_empty() {
             return self.discard(recording).await;
         }
+        self.note_missing(recording, &mut tracks).await?;
         let publication = self.store_tracks(recording, &tracks).await?;
         crash::point("uploaded");
         let proof = match self.inner().catalogue.publish(&publication).await {

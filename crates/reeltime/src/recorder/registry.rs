@@ -99,6 +99,10 @@ impl Registry {
         self.lock().recordings.remove(&id);
     }
 
+    pub(crate) fn recordings(&self) -> Vec<Arc<LiveRecording>> {
+        self.lock().recordings.values().cloned().collect()
+    }
+
     pub(crate) fn is_live(&self, id: RecordingId) -> bool {
         self.lock().recordings.contains_key(&id)
     }

@@ -36,6 +36,7 @@ impl Recorder {
         for (id, tracks) in recordings {
             self.take_up(id, tracks).await;
         }
+        self.revive_segments().await?;
         // A recording whose log cannot be read is not one without a log.
         if found.unreadable.is_empty() {
             self.abandon_starting().await;
@@ -99,7 +100,6 @@ impl Recorder {
             self.revive_track(&recording, track);
         }
         self.inner().registry.insert(&recording, resumable);
-        self.follow_segments(&recording);
         recording.mark_empty(now);
     }
 

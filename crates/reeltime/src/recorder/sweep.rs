@@ -82,7 +82,7 @@ impl Recorder {
         }
     }
 
-    fn hand_over(&self, recording: Arc<LiveRecording>) {
+    pub(crate) fn hand_over(&self, recording: Arc<LiveRecording>) {
         let recorder = self.clone();
         tokio::spawn(async move { recorder.publish(recording).await });
     }

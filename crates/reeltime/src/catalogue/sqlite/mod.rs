@@ -27,6 +27,7 @@ use writer::Writer;
 
 mod failure;
 mod read;
+mod segments;
 mod write;
 mod writer;
 
