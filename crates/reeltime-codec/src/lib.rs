@@ -27,6 +27,6 @@ mod encode;
 mod error;
 mod lame;
 
-pub use decode::decoder;
+pub use decode::{Flac, decoder};
 pub use encode::{encoder, rate_for};
 pub use error::Error;

@@ -16,11 +16,14 @@
 //! | [`codec`] | what decoders and encoders are asked |
 //! | [`render`] | placed frames to the bytes of a file: one track as received, or many mixed |
 //! | [`peaks`] | what a waveform is drawn from |
+//! | [`cuts`] | a track cut into segments at silences |
 //! | [`manifest`] | the versioned description of a recording |
 //! | [`keys`], [`signing`], [`range`] | object keys, signed URLs, the Range header |
+//! | [`zip`] | an archive of files as they are |
 
 pub mod bundle;
 pub mod codec;
+pub mod cuts;
 pub mod id;
 pub mod keys;
 pub mod log;
@@ -34,3 +37,4 @@ pub mod signing;
 pub mod time;
 pub mod timeline;
 pub mod wire;
+pub mod zip;

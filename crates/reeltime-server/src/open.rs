@@ -33,6 +33,8 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         upload_bandwidth: settings.upload_bandwidth,
         ship: settings.ship,
         node_lease: settings.node_lease,
+        segments: settings.segments.clone(),
+        segments_auto_finalize: settings.segments_auto_finalize,
         ..defaults
     }
 }

@@ -42,6 +42,16 @@ impl Problem {
         &self.0.detail
     }
 
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The headers of its answer.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
     /// `detail` is a sentence for the person who reads it.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self(Box::new(Parts { status, detail: detail.into(), headers: HeaderMap::new() }))

@@ -64,9 +64,16 @@ impl Guard {
             .with(header::WWW_AUTHENTICATE, "Bearer realm=\"reeltime\""))
     }
 
-    /// The query of a link to `path`, good until `expires` (Unix seconds).
-    pub(crate) fn sign(&self, identity: &Identity, path: &str, query: &str, expires: i64) -> String {
-        let request = signing::Request { method: "GET", path, query, tenant: &identity.tenant };
+    /// The query of a link for `method` to `path`, good until `expires` (Unix seconds).
+    pub(crate) fn sign(
+        &self,
+        method: &str,
+        identity: &Identity,
+        path: &str,
+        query: &str,
+        expires: i64,
+    ) -> String {
+        let request = signing::Request { method, path, query, tenant: &identity.tenant };
         signing::sign(&self.url_secret, &request, expires)
     }
 
@@ -266,8 +273,9 @@ mod tests {
     fn a_signed_url_stands_in_for_a_key_until_it_expires() {
         let guard = guard(&[KEY]);
         let identity = Identity { tenant: TENANT.to_owned() };
-        let link =
-            |expires| format!("/a/stream?{}", guard.sign(&identity, "/a/stream", "format=wav", expires));
+        let link = |expires| {
+            format!("/a/stream?{}", guard.sign("GET", &identity, "/a/stream", "format=wav", expires))
+        };
         let now = NOW.unix_seconds();
         assert_eq!(admit(&guard, &link(now + 1), &[]).unwrap(), identity);
         assert!(admit(&guard, &link(now), &[]).is_err(), "expired");

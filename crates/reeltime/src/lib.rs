@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`recorder`] | the front door: sessions in, recordings out |
 //! | [`mod@file`] | the recorder in its smallest form: one call, one WAV file on the local disk |
+//! | [`segments`] | a speaker's utterances, each a file of its own |
 //! | [`source`] | adapters that bring media: WebSockets |
 //! | [`spool`] | a log per track on the local disk; the only code that writes one |
 //! | [`ship`] | the remote copy of what is being recorded, and taking over |
@@ -20,6 +21,7 @@ pub mod file;
 mod parts;
 pub mod recorder;
 mod render;
+pub mod segments;
 pub mod ship;
 pub mod source;
 pub mod spool;

@@ -5,8 +5,11 @@ use reeltime_core::media::{Codec, Format, g711};
 
 use crate::Error;
 
+mod flac;
 mod opus;
 mod pcm;
+
+pub use flac::Flac;
 
 /// A decoder of a track's packets, at the rate and with the channels of `format`.
 ///

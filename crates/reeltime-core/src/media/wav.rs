@@ -11,6 +11,7 @@
 //! ```
 
 mod encoder;
+pub mod read;
 
 use super::{Codec, Format};
 

@@ -267,7 +267,7 @@ pub(crate) async fn url(
     }
     let path = format!("/api/v1/recordings/{id}/stream");
     let query = query(&asked);
-    let signed = app.guard.sign(&identity, &path, &query, now().unix_seconds() + expires_in);
+    let signed = app.guard.sign("GET", &identity, &path, &query, now().unix_seconds() + expires_in);
     let wanted = StreamFields {
         format: asked.format,
         layout: asked.layout,
@@ -292,7 +292,7 @@ fn query(asked: &UrlFields) -> String {
 }
 
 /// Where the client reached us, unless it is configured where others do.
-fn base(app: &App, headers: &HeaderMap) -> String {
+pub(super) fn base(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     app.public_url.clone().unwrap_or_else(|| format!("http://{host}"))
 }

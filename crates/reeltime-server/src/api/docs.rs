@@ -18,6 +18,7 @@ use crate::app::App;
     security((), ("bearer" = [])),
     tags(
         (name = "recordings", description = "What was recorded, and what is being recorded"),
+        (name = "segments", description = "Recordings that come in as segments, each at its time"),
         (name = "operation", description = "Probes and figures"),
     )
 )]

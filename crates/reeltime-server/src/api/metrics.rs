@@ -17,7 +17,47 @@ pub(crate) fn install() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder()?;
     describe_jobs();
     describe_figures();
+    describe_segments();
     Ok(handle)
+}
+
+fn describe_segments() {
+    describe_counter!("reeltime_segments_cut_total", "Segments that were cut at silences");
+    describe_counter!("reeltime_segments_short_total", "Sounds that were too short to be a segment");
+    describe_counter!("reeltime_segments_uploaded_total", "Segments that arrived");
+    describe_counter!("reeltime_segments_uploaded_bytes_total", "Bytes of the segments that arrived");
+    describe_counter!(
+        "reeltime_segments_failed_total",
+        "Attempts to send segments, or their end, that failed"
+    );
+    describe_counter!("reeltime_segments_refused_recordings_total", "Recordings that were not cut: too many");
+    describe_gauge!("reeltime_segments_waiting", "Segments that wait on this machine");
+    describe_gauge!("reeltime_segments_waiting_bytes", "Bytes of the segments that wait");
+    describe_gauge!("reeltime_segments_active_speakers", "Speakers in the middle of a segment");
+    describe_gauge!("reeltime_segments_recordings", "Recordings with segments still to be cut or sent");
+}
+
+/// What the sender of segments knows of itself.
+fn observe_segments(app: &App) {
+    let found = app.recorder.segment_figures();
+    for (name, value) in [
+        ("reeltime_segments_cut_total", found.cut),
+        ("reeltime_segments_short_total", found.short),
+        ("reeltime_segments_uploaded_total", found.sent),
+        ("reeltime_segments_uploaded_bytes_total", found.sent_bytes),
+        ("reeltime_segments_failed_total", found.failed),
+        ("reeltime_segments_refused_recordings_total", found.refused),
+    ] {
+        counter!(name).absolute(value);
+    }
+    for (name, value) in [
+        ("reeltime_segments_waiting", found.waiting),
+        ("reeltime_segments_waiting_bytes", found.waiting_bytes),
+        ("reeltime_segments_active_speakers", found.speakers),
+        ("reeltime_segments_recordings", found.recordings),
+    ] {
+        gauge!(name).set(value as f64);
+    }
 }
 
 fn describe_figures() {
@@ -143,6 +183,7 @@ fn observe_backlog(backlog: &Backlog, found: &Readiness) {
     responses((status = 200, description = "The text format of Prometheus", content_type = "text/plain", body = String)))]
 pub(crate) async fn scrape(State(app): State<Arc<App>>) -> Response {
     observe(&app);
+    observe_segments(&app);
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -9,6 +9,7 @@ mod media;
 pub(crate) mod metrics;
 mod peaks;
 pub(crate) mod recordings;
+pub(crate) mod segments;
 mod store;
 pub(crate) mod view;
 
@@ -41,5 +42,6 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))
+        .merge(segments::routes())
         .split_for_parts()
 }

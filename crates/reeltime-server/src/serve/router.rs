@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::accept::Handler;
 use super::upgrade;
 use crate::api;
+use crate::api::segments;
 use crate::app::App;
 use crate::now;
 use crate::page;
@@ -26,7 +27,7 @@ use crate::problem::Problem;
 const MAX_BODY: usize = 64 << 10;
 /// Routes below this are served with and without a trailing slash.
 /// Where a trailing slash does not count.
-const SLASHED: [&str; 3] = ["/api/v1/", "/v1/", "/ws/"];
+const SLASHED: [&str; 4] = ["/api/v1/", "/api/recordings/", "/v1/", "/ws/"];
 
 /// Every route.
 fn router(app: Arc<App>) -> Router {
@@ -49,11 +50,21 @@ async fn no_route(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     }
     let problem =
         Problem::new(StatusCode::NOT_FOUND, format!("There is nothing at {}; see /api/docs", uri.path()));
-    problem.into_response()
+    told(problem, uri.path())
 }
 
-async fn no_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible at {}", uri.path()))
+async fn no_method(method: Method, uri: Uri) -> Response {
+    let detail = format!("{method} is not possible at {}", uri.path());
+    told(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail), uri.path())
+}
+
+/// In the form that errors have at this path.
+fn told(problem: Problem, path: &str) -> Response {
+    if segments::is_ours(path) {
+        segments::Failure::from(problem).into_response()
+    } else {
+        problem.into_response()
+    }
 }
 
 /// The checks around the routes.
@@ -76,7 +87,7 @@ impl Service {
         let (mut parts, body) = request.into_parts();
         match self.app.guard.admit(&parts, now()) {
             Ok(identity) => parts.extensions.insert(identity),
-            Err(problem) => return problem.into_response(),
+            Err(problem) => return told(problem, parts.uri.path()),
         };
         trim_slash(&mut parts.uri);
         let request = Request::from_parts(parts, Body::new(body));

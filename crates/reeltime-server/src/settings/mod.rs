@@ -3,6 +3,7 @@
 //! [`table`] names them, [`layers`] finds them, [`text`] reads them; [`Settings`] is what the rest sees.
 
 mod layers;
+mod segments;
 mod store;
 mod table;
 mod text;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reeltime::recorder::Rendition;
+use reeltime::segments::send::SegmentsConfig;
 use reeltime::ship::Shipping;
 use reeltime::source::transcribe::RecordedCopy;
 use reeltime::store::s3::S3Options;
@@ -86,6 +88,7 @@ pub(crate) struct Recording {
     pub(crate) live_uploads: bool,
     /// Bytes of parts held in memory.
     pub(crate) upload_budget: u64,
+    pub(crate) segments_auto_finalize: Duration,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
     pub(crate) resume_window: Duration,
@@ -102,6 +105,8 @@ pub(crate) struct Recording {
     pub(crate) upload_bandwidth: u64,
     pub(crate) ship: Shipping,
     pub(crate) node_lease: Duration,
+    /// How segments are cut and sent, where they are.
+    pub(crate) segments: Option<SegmentsConfig>,
 }
 
 /// The transcribe socket's own.
@@ -217,6 +222,7 @@ impl Rows {
             cache_budget: self.read("cache_budget", text::bytes)?,
             live_uploads: self.read("live_uploads", text::boolean)?,
             upload_budget: self.read("upload_budget", text::bytes)?,
+            segments_auto_finalize: self.read("segments_auto_finalize", text::interval)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,
             resume_window: self.read("resume_window", text::duration)?,
@@ -235,6 +241,7 @@ impl Rows {
                 interval: self.read("ship_interval", text::duration)?,
             },
             node_lease: self.read("node_lease", text::interval)?,
+            segments: self.segments()?,
         })
     }
 

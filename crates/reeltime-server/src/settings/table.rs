@@ -113,6 +113,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Upload files while they grow, where the store takes uploads in parts",
     ),
     row("upload_budget", "BYTES", "64MiB", "Memory for parts on their way to the store, 5 MiB each"),
+    row(
+        "segments_auto_finalize",
+        "TIME",
+        "24h",
+        "A recording of segments that its client does not finalize is finalized after so long",
+    ),
     row("flush_interval", "TIME", "200ms", "A killed process loses at most this much of what it received"),
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),
     row("resume_window", "TIME", "30s", "How long a lost session waits for its client to come back"),
@@ -188,5 +194,72 @@ pub(crate) const SETTINGS: &[Setting] = &[
     shared(
         row("transcribe_bitrate", "RATE", "128k", "The bit rate of compressed files; WAV has none"),
         &["BACKEND_RECORD_BITRATE"],
+    ),
+    row(
+        "segments",
+        "off|store|URL",
+        "off",
+        "Where each speaker's utterances go, cut at silences: to the store, or to the recording API at an https URL",
+    ),
+    secret("segments_api_key", "KEY", "What the recording API knows us by"),
+    shared(
+        row("segments_silence", "TIME", "1500ms", "The silence that ends a segment, 500ms to 10s"),
+        &["RECORDING_SILENCE_THRESHOLD"],
+    ),
+    shared(
+        row("segments_shortest", "TIME", "250ms", "What is loud for less is no segment, 100ms to 5s"),
+        &["RECORDING_MIN_SEGMENT_DURATION"],
+    ),
+    shared(
+        row(
+            "segments_max_size",
+            "MB",
+            "10",
+            "The largest segment, 1 to 50 MB: a longer one goes on in the next",
+        ),
+        &["RECORDING_MAX_SEGMENT_SIZE_MB"],
+    ),
+    shared(
+        row("segments_parallel", "N", "5", "Segments sent at the same time, 1 to 50"),
+        &["RECORDING_SEGMENT_PARALLEL_LIMIT"],
+    ),
+    shared(
+        row("segments_rms", "LEVEL", "500", "From which root mean square on 20 ms are speech, 1 to 32767"),
+        &["RECORDING_VAD_RMS_THRESHOLD"],
+    ),
+    shared(
+        row(
+            "segments_tail",
+            "CHUNKS",
+            "50",
+            "How much of the silence at its end a segment keeps, in chunks of 20 ms, 0 to 500",
+        ),
+        &["RECORDING_VAD_SILENCE_CHUNKS"],
+    ),
+    shared(
+        row("segments_format", "FORMAT", "flac", "The segments' files: wav, flac or opus"),
+        &["RECORDING_OUTPUT_FORMAT"],
+    ),
+    shared(
+        row(
+            "segments_max_duration",
+            "TIME",
+            "120m",
+            "What comes later in a recording is not cut, 1m to 300m",
+        ),
+        &["RECORDING_MAX_DURATION_MINUTES"],
+    ),
+    shared(
+        row(
+            "segments_keep_local",
+            "BOOL",
+            "false",
+            "Whether segments that have arrived stay in the data folder",
+        ),
+        &["RECORDING_KEEP_LOCAL_AFTER_UPLOAD"],
+    ),
+    shared(
+        row("segments_max_recordings", "N", "5", "Recordings that are cut at the same time, 1 to 1000"),
+        &["MAX_CONCURRENT_RECORDINGS"],
     ),
 ];

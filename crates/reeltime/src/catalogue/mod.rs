@@ -26,11 +26,15 @@ use reeltime_core::time::UtcMicros;
 
 mod error;
 mod rebuild;
+mod segments;
 mod sqlite;
 mod types;
 
 pub use error::CatalogueError;
 pub use rebuild::{Rebuilt, Unusable, rebuild};
+pub use segments::{
+    KeptSegment, NewSegment, Segment, SegmentRecording, SegmentRows, SegmentState, SegmentsStatus,
+};
 pub use sqlite::SqliteCatalogue;
 pub use types::{
     Call, Claim, Filter, Listing, NewObject, NewRecording, Object, ObjectKind, ObjectState, Page,
@@ -43,7 +47,7 @@ pub const DEFAULT_TENANT: &str = "default";
 /// A catalogue. Object safe; share it as `Arc<dyn Catalogue>`. When a method that changes something returns
 /// `Ok`, the change is durable.
 #[async_trait]
-pub trait Catalogue: Send + Sync + fmt::Debug {
+pub trait Catalogue: SegmentRows + Send + Sync + fmt::Debug {
     /// Enters a recording in state `starting`, and its call at its first mention. Links it to the call's
     /// latest recording. Entering the same id again changes nothing, so recovery may do so without looking.
     ///

@@ -44,6 +44,8 @@ macro_rules! named {
     };
 }
 
+pub(super) use named;
+
 /// The text names none of the values it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such name")]

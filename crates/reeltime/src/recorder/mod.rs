@@ -23,6 +23,8 @@ use tracing::{error, info, warn};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
 use crate::parts::Uploads;
+use crate::segments::receive::{self, Receivers};
+use crate::segments::send::{SegmentFigures, SegmentSender, SegmentsConfig};
 use crate::ship::{self, Node, NotShipping, Shipped, Shipping};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::{Store, Throttled, Watched};
@@ -64,7 +66,9 @@ pub use selection::{MediaError, Seating, Selection, UnknownSeating};
 pub use sessions::{OpenError, SessionInfo, SessionRequest};
 pub use view::{BytesView, Page, RecordingView, TrackView};
 
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, RecordingClock};
+pub(crate) use live::LiveRecording;
+pub(crate) use publish::Settled;
 use registry::Registry;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
@@ -100,6 +104,10 @@ pub struct RecorderConfig {
     pub ship: Shipping,
     /// For how long this node is taken to live without a sign of life; then others may take over.
     pub node_lease: Duration,
+    /// How segments are cut and sent; absent: none are.
+    pub segments: Option<SegmentsConfig>,
+    /// A recording of segments that its client has not finalized is finalized after so long.
+    pub segments_auto_finalize: Duration,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -139,6 +147,8 @@ impl RecorderConfig {
             upload_budget: 64 << 20,
             ship: Shipping::default(),
             node_lease: Duration::from_secs(15),
+            segments: None,
+            segments_auto_finalize: Duration::from_secs(24 * 3_600),
         }
     }
 }
@@ -166,6 +176,8 @@ pub(crate) struct Inner {
     pub(crate) outlines: outlines::Outlines,
     pub(crate) node: Node,
     pub(crate) ship: Arc<ship::State>,
+    pub(crate) segment_sender: SegmentSender,
+    pub(crate) segments: Receivers,
     /// Room for those who watch recordings.
     watchers: Arc<tokio::sync::Semaphore>,
     /// Bytes of audio heard since the start.
@@ -242,6 +254,8 @@ impl Recorder {
         };
         let watched = Arc::new(Watched::new(store));
         let store: Arc<dyn Store> = Arc::<Watched>::clone(&watched);
+        let segment_sender = SegmentSender::open(config.segments.clone(), &config.data_dir, &store, spare)
+            .map_err(Error::Spool)?;
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -259,6 +273,8 @@ impl Recorder {
             outlines: outlines::Outlines::new(),
             node,
             ship: Arc::default(),
+            segment_sender,
+            segments: Receivers::default(),
             watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
@@ -268,11 +284,21 @@ impl Recorder {
             config,
             _folder: folder,
         }));
+        let data_dir = recorder.0.config.data_dir.clone();
+        let cleared = tokio::task::spawn_blocking(move || receive::clear(&data_dir)).await;
+        cleared.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
         recorder.resurrect().await?;
         recorder.start_publishing();
+        recorder.follow_revived().await;
+        recorder.0.segment_sender.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        tokio::spawn(receive::run(Arc::downgrade(&recorder.0)));
         ship::start(&recorder.0);
         Ok(recorder)
+    }
+
+    pub(crate) const fn of(inner: Arc<Inner>) -> Self {
+        Self(inner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -322,6 +348,29 @@ impl Recorder {
             sessions,
             recordings,
             bytes_per_second,
+        }
+    }
+
+    /// How the sending of segments stands.
+    pub fn segment_figures(&self) -> SegmentFigures {
+        self.0.segment_sender.figures()
+    }
+
+    /// Has a recording that begins, or goes on, cut into segments where that is wished.
+    pub(crate) fn follow_segments(&self, recording: &Arc<LiveRecording>) {
+        self.0.segment_sender.follow(self.0.spool.disk(), self.0.clock, recording);
+    }
+
+    /// Has what earlier processes began cut on; not what came here as segments.
+    async fn follow_revived(&self) {
+        for recording in self.0.registry.recordings() {
+            match self.segments_of(&recording.tenant, recording.id).await {
+                Ok(None) => self.follow_segments(&recording),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    warn!(recording = %recording.id, %error, "no segments are cut of it until the next start")
+                }
+            }
         }
     }
 
@@ -391,6 +440,7 @@ impl Recorder {
         if let Some(recording) = &live {
             self.0.registry.delete(recording);
             self.control(tenant, id, Control::Stop).await;
+            self.give_up_segments(recording).await;
         }
         // In a task of its own: whoever asked may go away, the bytes go all the same.
         let (recorder, tenant) = (self.clone(), tenant.to_owned());

@@ -119,7 +119,9 @@ impl Recorder {
     /// Removes the bytes of a buried recording, then their rows.
     pub(super) async fn remove_bytes(&self, tenant: &str, removed: &Removed) -> Result<(), Error> {
         let uploads = &self.inner().uploads;
-        uploads.sweep(tenant, |upload| upload.recording != removed.recording()).await?;
+        let id = removed.recording();
+        uploads.sweep(tenant, |upload| upload.recording != id).await?;
+        self.inner().segment_sender.remove(id, &self.inner().config.data_dir, &*self.inner().store).await?;
         for key in removed.keys() {
             self.inner().store.delete(key).await?;
             crash::point("deleted");

@@ -31,10 +31,10 @@ use crate::spool::{Chain, Disk, TrackLog};
 use crate::store::{ByteStream, ObjectMeta, StoreError};
 
 /// A track with everything that its file is made from.
-pub(super) struct Settled {
-    pub(super) log: Arc<TrackLog>,
-    pub(super) header: LogHeader,
-    pub(super) layout: Layout,
+pub(crate) struct Settled {
+    pub(crate) log: Arc<TrackLog>,
+    pub(crate) header: LogHeader,
+    pub(crate) layout: Layout,
 }
 
 impl Recorder {
@@ -64,6 +64,7 @@ impl Recorder {
         if recording.is_deleted() || tracks.is_empty() {
             return self.discard(recording).await;
         }
+        self.note_missing(recording, &mut tracks).await?;
         let publication = self.store_tracks(recording, &tracks).await?;
         crash::point("uploaded");
         let proof = match self.inner().catalogue.publish(&publication).await {
@@ -85,6 +86,7 @@ impl Recorder {
     async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
         recording.tracks().iter().for_each(|log| log.note_published());
+        self.inner().segment_sender.until_cut(recording.id).await;
         let (recorder, logs) = (self.clone(), recording.tracks());
         let release = move || recorder.release_logs(&logs, &proof, &told);
         if let Err(error) = tokio::task::spawn_blocking(release).await {

@@ -93,7 +93,7 @@ impl Recorder {
     }
 
     /// Takes a recording that has ended.
-    pub(super) fn hand_over(&self, recording: Arc<LiveRecording>) {
+    pub(crate) fn hand_over(&self, recording: Arc<LiveRecording>) {
         metrics::counter!("recording_jobs_enqueued_total").increment(1);
         metrics::gauge!("recording_queue_depth").increment(1.0);
         let bytes = recording.bytes();
@@ -151,10 +151,12 @@ async fn work(line: Arc<SharedLine>, recorder: Weak<Inner>) {
 impl SharedLine {
     fn put_back(&self, turn: Waiting, error: &Error) {
         metrics::counter!("recording_jobs_failed_total").increment(1);
-        // Whatever it was, the next attempt believes the files alone.
-        turn.job.doubt_entered();
-        turn.job.tracks().iter().for_each(|log| log.forget_survey());
         let (id, failure, now) = (turn.job.id, whose(error), Instant::now());
+        turn.job.doubt_entered();
+        if failure == Failure::Own {
+            // The next attempt believes the files alone.
+            turn.job.tracks().iter().for_each(|log| log.forget_survey());
+        }
         let begins = self.lock().failed(turn, failure, now, fastrand::f64());
         self.bell.notify_waiters();
         let figures = self.lock().figures(now);

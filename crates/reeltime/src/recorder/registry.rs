@@ -107,6 +107,10 @@ impl Registry {
         self.lock().recordings.remove(&id);
     }
 
+    pub(crate) fn is_live(&self, id: RecordingId) -> bool {
+        self.lock().recordings.contains_key(&id)
+    }
+
     pub(crate) fn recording(&self, tenant: &str, id: RecordingId) -> Option<Arc<LiveRecording>> {
         self.lock().recordings.get(&id).filter(|recording| recording.tenant == tenant).cloned()
     }

@@ -40,6 +40,7 @@ impl Recorder {
         for (id, tracks) in recordings {
             self.take_up(id, tracks, false).await;
         }
+        self.revive_segments().await?;
         // A recording whose log cannot be read is not one without a log.
         if !found.unreadable.is_empty() {
             self.inner().orphans.keep_staged();
@@ -56,6 +57,10 @@ impl Recorder {
         for track in &tracks {
             self.inner().spool.adopt_bytes(track.bytes);
             report(track);
+        }
+        if self.inner().segment_sender.needs(id) {
+            // Publishing releases the logs of one that is published, once they are cut.
+            return self.revive(id, &tracks, lost).await;
         }
         match self.release_published(&tenant, id, &tracks).await {
             Ok(true) => {}

@@ -97,6 +97,7 @@ impl Recorder {
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let live = self.begin_session(&recording, request, hash_token(&token));
         if new {
+            self.follow_segments(&recording);
             self.enter(&recording).await;
         }
         let ingest = self.hold(live).await?;

@@ -6,11 +6,14 @@
 //! | `track` | one track as received, from its log |
 //! | `mix` | one or many tracks in a layout and a format, from their logs or their files in the store |
 //! | `feed` | the packets that a mix is made of |
+//! | `pcm` | one track's samples, while it is recorded |
 
 mod feed;
 mod mix;
+mod pcm;
 mod track;
 
 pub(crate) use feed::Origin;
 pub(crate) use mix::{Growth, Live, Made, MixJob, MixTrack, Prepared, drift_of};
+pub(crate) use pcm::{LivePcm, Reached};
 pub(crate) use track::{Job, follow, render, survey_chain};

@@ -28,6 +28,7 @@ use writer::Writer;
 mod failure;
 mod nodes;
 mod read;
+mod segments;
 mod uploads;
 mod write;
 mod writer;

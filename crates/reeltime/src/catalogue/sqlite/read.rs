@@ -208,7 +208,7 @@ pub(super) fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Resul
     text.parse().map_err(|_| CatalogueError::Unreadable { what: column }.into())
 }
 
-fn unsigned(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, Failure> {
+pub(super) fn unsigned(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, Failure> {
     let number: Option<i64> = row.try_get(column)?;
     let convert =
         |number| u64::try_from(number).map_err(|_| CatalogueError::Unreadable { what: column }.into());

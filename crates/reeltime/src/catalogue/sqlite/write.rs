@@ -303,6 +303,6 @@ pub(super) async fn forget(db: &mut SqliteConnection, tenant: &str, key: &Object
     Ok(())
 }
 
-fn integer(number: u64, what: &'static str) -> Result<i64, CatalogueError> {
+pub(super) fn integer(number: u64, what: &'static str) -> Result<i64, CatalogueError> {
     i64::try_from(number).map_err(|_| CatalogueError::TooLarge { what })
 }

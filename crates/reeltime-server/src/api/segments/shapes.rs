@@ -1,0 +1,309 @@
+//! What clients of the segments API send, and what they are told. Times are Unix milliseconds, or RFC 3339.
+
+use jiff::Timestamp;
+use reeltime::catalogue::{Segment, SegmentRecording, SegmentState, SegmentsStatus};
+use reeltime::segments::receive::{Announcement, Named};
+use reeltime_core::media::Container;
+use reeltime_core::time::UtcMicros;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::failure::Failure;
+
+/// The largest file that is taken, in bytes: 50 MB.
+pub(crate) const MOST_BYTES: u64 = 50 << 20;
+
+/// A moment: Unix milliseconds, or RFC 3339.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct Time(UtcMicros);
+
+impl TryFrom<Value> for Time {
+    type Error = &'static str;
+
+    /// Out of range values are clamped.
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let time = match &value {
+            Value::Number(millis) => millis.as_f64().map(|millis| (millis * 1_000.0).round() as i64),
+            Value::String(text) => text.parse().ok().map(Timestamp::as_microsecond),
+            _ => None,
+        };
+        time.map(|micros| Self(UtcMicros(micros))).ok_or("a time is Unix milliseconds, or RFC 3339")
+    }
+}
+
+impl From<Time> for UtcMicros {
+    fn from(time: Time) -> Self {
+        time.0
+    }
+}
+
+/// A recording to begin; whatever else is said of it is kept with it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Begin {
+    pub(crate) session_id: String,
+    #[serde(default)]
+    pub(crate) guild_id: String,
+    #[serde(default)]
+    pub(crate) channel_id: String,
+    /// When the recording began, in Unix milliseconds or RFC 3339: zero of its clock; by default now
+    #[schema(value_type = Option<f64>)]
+    pub(crate) recorded_at: Option<Time>,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub(crate) more: Map<String, Value>,
+}
+
+/// A segment, or a whole track.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct File {
+    #[serde(default)]
+    pub(crate) user_id: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    segment_index: u32,
+    #[serde(default)]
+    pub(crate) file_name: String,
+    file_path: Option<String>,
+    blob_url: Option<String>,
+    /// Bytes
+    pub(crate) file_size: Option<u64>,
+    /// By default the recording's begin
+    #[schema(value_type = Option<f64>)]
+    absolute_start_time: Option<Time>,
+    /// By default `duration` later than its start
+    #[schema(value_type = Option<f64>)]
+    absolute_end_time: Option<Time>,
+    /// Milliseconds
+    duration: Option<f64>,
+    /// `wav`, `flac`, `ogg` or `opus`; by default what the file's name says, else wav
+    format: Option<String>,
+    /// Of a batch: which of the files that were announced
+    pub(crate) file_index: Option<u32>,
+}
+
+impl File {
+    /// What it is, in a recording that began at `begun`. Who has no id is known by the name.
+    pub(crate) fn announcement(&self, begun: UtcMicros) -> Result<Announcement, Failure> {
+        let starts_at = self.absolute_start_time.map_or(begun, UtcMicros::from);
+        let length = (self.duration.unwrap_or(0.0).max(0.0) * 1_000.0) as i64;
+        let ends_at =
+            self.absolute_end_time.map_or(UtcMicros(starts_at.0.saturating_add(length)), UtcMicros::from);
+        let user_id = if self.user_id.is_empty() { &self.username } else { &self.user_id };
+        if self.file_size.is_some_and(|size| size > MOST_BYTES) {
+            let limit = MOST_BYTES;
+            return Err(reeltime::segments::receive::ReceiveError::TooLarge { limit }.into());
+        }
+        Ok(Announcement {
+            user_id: user_id.clone(),
+            username: self.username.clone(),
+            segment_index: self.segment_index,
+            file_name: self.file_name.clone(),
+            format: self.container()?,
+            size: self.file_size,
+            starts_at,
+            ends_at,
+        })
+    }
+
+    pub(crate) fn named(&self, begun: UtcMicros) -> Result<Named, Failure> {
+        let places = [&self.blob_url, &self.file_path].into_iter().flatten().cloned().collect();
+        Ok(Named { segment: self.announcement(begun)?, places })
+    }
+
+    /// Where its client says that it lies.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.blob_url.as_deref().or(self.file_path.as_deref())
+    }
+
+    fn container(&self) -> Result<Container, Failure> {
+        let ending = self.file_name.rsplit_once('.').map(|(_, ending)| ending);
+        let ending = ending.filter(|ending| container(ending).is_some());
+        let name = self.format.as_deref().or(ending).unwrap_or("wav");
+        container(name).ok_or_else(|| Failure::invalid("format is wav, flac, ogg or opus"))
+    }
+}
+
+fn container(name: &str) -> Option<Container> {
+    match name.to_ascii_lowercase().as_str() {
+        "wav" => Some(Container::Wav),
+        "flac" => Some(Container::Flac),
+        "ogg" | "opus" => Some(Container::Ogg),
+        _ => None,
+    }
+}
+
+/// The end of a recording. Durations and counts are the client's own; what is answered is what there is.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Finalize {
+    #[serde(default)]
+    pub(crate) segments: Vec<File>,
+}
+
+/// A batch to begin.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct BeginBatch {
+    #[serde(flatten)]
+    pub(crate) begin: Begin,
+    #[serde(default)]
+    pub(crate) files: Vec<File>,
+}
+
+/// The end of a batch.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Complete {
+    #[serde(default)]
+    pub(crate) files: Vec<File>,
+}
+
+/// A recording that has begun.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Begun {
+    pub(crate) success: bool,
+    pub(crate) recording_id: String,
+    #[schema(example = "live")]
+    pub(crate) status: &'static str,
+}
+
+/// Where a segment is to be sent, once, by PUT.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Address {
+    pub(crate) success: bool,
+    pub(crate) upload_url: String,
+    /// Where it will lie in the store
+    #[schema(example = "recordings/session-1/alice/segment_000.wav")]
+    pub(crate) blob_path: String,
+    /// Seconds that the address is good for
+    pub(crate) expires_in: i64,
+}
+
+/// Where a file of a batch is to be sent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BatchAddress {
+    pub(crate) file_index: u32,
+    pub(crate) upload_url: String,
+    pub(crate) blob_path: String,
+}
+
+/// A batch that has begun.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BatchBegun {
+    pub(crate) success: bool,
+    pub(crate) recording_id: String,
+    pub(crate) upload_urls: Vec<BatchAddress>,
+}
+
+/// A segment that is kept.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Uploaded {
+    pub(crate) success: bool,
+    pub(crate) url: String,
+    pub(crate) blob_url: String,
+    /// Where it lies in the store
+    pub(crate) blob_path: String,
+    /// Bytes
+    pub(crate) size: u64,
+}
+
+/// A recording as one that came in as segments.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SegmentsRecording)]
+pub(crate) struct Summary {
+    pub(crate) id: String,
+    pub(crate) session_id: String,
+    /// `live`, `completed` or `failed`
+    #[schema(example = "completed")]
+    pub(crate) status: &'static str,
+    /// RFC 3339
+    pub(crate) recorded_at: String,
+    /// Milliseconds
+    pub(crate) duration: u64,
+    pub(crate) participant_count: usize,
+    /// Segments that are there; of other recordings, their tracks
+    pub(crate) segment_count: usize,
+    /// Bytes
+    pub(crate) total_size: u64,
+    pub(crate) download_urls: Downloads,
+    pub(crate) view_url: String,
+    /// Seconds until every format of it can be sought in at once, about
+    pub(crate) estimated_processing_time: u64,
+    /// Segments that were named or announced and never came
+    pub(crate) missing_segments: Vec<Missing>,
+}
+
+/// Where its files can be fetched.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct Downloads {
+    pub(crate) audio: Vec<String>,
+}
+
+/// A segment that never came.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Missing {
+    user_id: String,
+    username: String,
+    segment_index: u32,
+    /// Unix milliseconds
+    absolute_start_time: i64,
+    absolute_end_time: i64,
+}
+
+/// A recording in an answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    pub(crate) success: bool,
+    pub(crate) recording: Summary,
+}
+
+impl Summary {
+    /// Of what the catalogue has. `base`: what links begin with.
+    pub(crate) fn of(row: &SegmentRecording, segments: &[Segment], base: &str) -> Self {
+        let kept: Vec<_> = segments.iter().filter(|segment| segment.state.is_kept()).collect();
+        let end = segments.iter().map(|segment| segment.ends_at.0).max().unwrap_or(row.begun_at.0);
+        let mut speakers: Vec<_> = kept.iter().map(|segment| &segment.user_id).collect();
+        speakers.sort();
+        speakers.dedup();
+        let duration = u64::try_from((end - row.begun_at.0) / 1_000).unwrap_or(0);
+        let audio = kept
+            .iter()
+            .map(|segment| format!("{base}/api/recordings/{}/download/{}", row.recording, segment.number));
+        let missing = segments.iter().filter(|segment| segment.state == SegmentState::Missing);
+        Self {
+            id: row.recording.to_string(),
+            session_id: row.session_id.clone(),
+            status: if row.status == SegmentsStatus::Live { "live" } else { "completed" },
+            recorded_at: row.begun_at.to_string(),
+            duration,
+            participant_count: speakers.len(),
+            segment_count: kept.len(),
+            total_size: kept.iter().filter_map(|segment| segment.size).sum(),
+            download_urls: Downloads { audio: audio.collect() },
+            view_url: format!("{base}/r/{}", row.recording),
+            estimated_processing_time: duration.div_ceil(500_000),
+            missing_segments: missing.map(Missing::of).collect(),
+        }
+    }
+}
+
+impl Missing {
+    fn of(segment: &Segment) -> Self {
+        Self {
+            user_id: segment.user_id.clone(),
+            username: segment.username.clone(),
+            segment_index: segment.segment_index,
+            absolute_start_time: segment.starts_at.0 / 1_000,
+            absolute_end_time: segment.ends_at.0 / 1_000,
+        }
+    }
+}

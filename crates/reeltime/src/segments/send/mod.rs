@@ -1,0 +1,352 @@
+//! The sender of segments: cuts every recording while it lasts, and sends the pieces on.
+//!
+//! ```text
+//! a track's log ─▶ LivePcm ─▶ cuts::Cutter ─▶ {participant}/segment_000.flac ─▶ journal ─▶ store, or a recording API
+//!   (follow)       samples      silences        (file)                          cut, sent       (upload, api)
+//! ```
+//!
+//! It reads what the recorder has logged and changes nothing about it: where it fails, the recording goes on. A
+//! recording's logs are released only when it has cut them; a segment's file goes when it has arrived. What happened
+//! stands in a journal, so that a process that is killed at any point goes on where it was: indexes never begin again,
+//! and no segment that is known to have arrived is sent again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reeltime_core::id::RecordingId;
+use tokio::sync::Semaphore;
+use tracing::{error, info, warn};
+
+use crate::recorder::{Clock, LiveRecording};
+use crate::spool::Disk;
+use crate::store::{Store, StoreError};
+
+mod api;
+mod config;
+mod error;
+mod file;
+mod follow;
+mod journal;
+mod outgoing;
+mod upload;
+
+pub use config::{ApiTarget, SegmentsConfig, Target, TargetError};
+
+use journal::{Begun, Journal};
+use outgoing::Outgoing;
+
+/// The segments' folder in the data folder.
+const FOLDER: &str = "segments";
+/// How often a line tells how things stand.
+const STATUS: Duration = Duration::from_secs(30);
+
+/// The sender, or nothing where segments are off. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SegmentSender(Option<Arc<Shared>>);
+
+struct Shared {
+    config: SegmentsConfig,
+    to: Way,
+    folder: PathBuf,
+    /// Bytes of disk that segments leave free.
+    spare: u64,
+    turns: Semaphore,
+    recordings: Mutex<HashMap<RecordingId, Arc<Outgoing>>>,
+    counts: Counts,
+}
+
+/// The target, opened.
+enum Way {
+    Store(Arc<dyn Store>),
+    Api(Box<api::Api>),
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    cut: AtomicU64,
+    short: AtomicU64,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// How the sending of segments stands. Totals count from the process's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentFigures {
+    /// Segments that were cut.
+    pub cut: u64,
+    /// What was too short to be one.
+    pub short: u64,
+    /// Segments that arrived, and their bytes.
+    pub sent: u64,
+    /// Bytes of the segments that arrived.
+    pub sent_bytes: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Recordings that were not cut, since there were too many.
+    pub refused: u64,
+    /// Segments that wait on the disk.
+    pub waiting: u64,
+    /// Bytes of the segments that wait.
+    pub waiting_bytes: u64,
+    /// Speakers in the middle of a segment.
+    pub speakers: u64,
+    /// Recordings of which something is still to be cut or sent.
+    pub recordings: u64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentSender").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl SegmentSender {
+    /// Takes up what an earlier process left in the data folder. It blocks.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or read.
+    pub(crate) fn open(
+        config: Option<SegmentsConfig>,
+        data_dir: &Path,
+        store: &Arc<dyn Store>,
+        spare: u64,
+    ) -> io::Result<Self> {
+        let folder = data_dir.join(FOLDER);
+        let Some(config) = config else { return Ok(Self::default()) };
+        std::fs::create_dir_all(&folder)?;
+        let to = match &config.target {
+            Target::Store => Way::Store(Arc::clone(store)),
+            Target::Api(target) => {
+                Way::Api(Box::new(api::Api::new(target.clone()).map_err(io::Error::other)?))
+            }
+        };
+        let recordings = Mutex::new(left_over(&folder, &config.target.to_string())?);
+        let turns = Semaphore::new(config.parallel.max(1));
+        let counts = Counts::default();
+        Ok(Self(Some(Arc::new(Shared { config, to, folder, spare, turns, recordings, counts }))))
+    }
+
+    /// Starts to cut a recording, unless too many are cut already. One that was begun before goes on.
+    pub(crate) fn follow(&self, disk: &Arc<dyn Disk>, clock: Clock, recording: &Arc<LiveRecording>) {
+        let Some(shared) = &self.0 else { return };
+        let outgoing = match shared.begin(recording) {
+            Ok(Some(outgoing)) => outgoing,
+            Ok(None) => return,
+            Err(error) => {
+                error!(recording = %recording.id, %error, "cannot cut segments of it; the recording itself goes on");
+                return;
+            }
+        };
+        if outgoing.is_all_cut() {
+            return;
+        }
+        let (disk, recording) = (Arc::clone(disk), Arc::clone(recording));
+        let following = follow::follow(Arc::clone(shared), disk, clock, recording, Arc::clone(&outgoing));
+        outgoing.add_task(tokio::spawn(following).abort_handle());
+    }
+
+    /// Whether a recording's logs are still needed.
+    pub(crate) fn needs(&self, recording: RecordingId) -> bool {
+        self.0
+            .as_ref()
+            .and_then(|shared| shared.get(recording))
+            .is_some_and(|outgoing| !outgoing.is_all_cut())
+    }
+
+    /// Waits until a recording's logs are not needed any more.
+    pub(crate) async fn until_cut(&self, recording: RecordingId) {
+        if let Some(outgoing) = self.0.as_ref().and_then(|shared| shared.get(recording)) {
+            outgoing.until_cut().await;
+        }
+    }
+
+    /// Goes on with what earlier processes left, `followed` telling whose logs are there; and says how things stand from
+    /// time to time.
+    pub(crate) fn go_on(&self, followed: impl Fn(RecordingId) -> bool) {
+        let Some(shared) = &self.0 else { return };
+        for outgoing in shared.all() {
+            if !followed(outgoing.id) {
+                outgoing.all_cut();
+            }
+            shared.start_sending(&outgoing);
+        }
+        tokio::spawn(tell(Arc::downgrade(shared)));
+    }
+
+    /// Gives up a recording's segments, here and in the store, also those of a time when they were on: its owner deleted
+    /// it.
+    ///
+    /// # Errors
+    /// Where something of it may still be there.
+    pub(crate) async fn remove(
+        &self,
+        recording: RecordingId,
+        data_dir: &Path,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        if let Some(outgoing) = self.0.as_ref().and_then(|shared| shared.lock().remove(&recording)) {
+            outgoing.abandon();
+        }
+        remove_folder(data_dir.join(FOLDER).join(recording.to_string())).await;
+        for object in store.list(&upload::prefix(recording)).await? {
+            store.delete(&object.key).await?;
+        }
+        Ok(())
+    }
+
+    /// How things stand.
+    pub(crate) fn figures(&self) -> SegmentFigures {
+        self.0.as_ref().map(|shared| shared.figures()).unwrap_or_default()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RecordingId, Arc<Outgoing>>> {
+        self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, recording: RecordingId) -> Option<Arc<Outgoing>> {
+        self.lock().get(&recording).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Outgoing>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The recording's place, made where there is none; `None` where there are too many.
+    fn begin(self: &Arc<Self>, recording: &LiveRecording) -> io::Result<Option<Arc<Outgoing>>> {
+        let mut recordings = self.lock();
+        if let Some(known) = recordings.get(&recording.id) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let live = recordings.values().filter(|outgoing| !outgoing.is_all_cut()).count();
+        if live >= self.config.max_recordings {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            warn!(recording = %recording.id, most = self.config.max_recordings, "no segments are cut of it: too many recordings are cut already; the recording itself goes on");
+            return Ok(None);
+        }
+        let begun = Begun {
+            recording: recording.id,
+            call: recording.call_name(),
+            started_ms: recording.created.0 / 1_000,
+            target: self.config.target.to_string(),
+        };
+        let journal = Journal::create(&self.folder.join(recording.id.to_string()), begun)?;
+        let outgoing = Arc::new(Outgoing::new(journal));
+        recordings.insert(recording.id, Arc::clone(&outgoing));
+        drop(recordings);
+        self.start_sending(&outgoing);
+        Ok(Some(outgoing))
+    }
+
+    fn start_sending(self: &Arc<Self>, outgoing: &Arc<Outgoing>) {
+        if outgoing.sending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let sending = upload::send(Arc::clone(self), Arc::clone(outgoing));
+        outgoing.add_task(tokio::spawn(sending).abort_handle());
+    }
+
+    /// All of it has arrived.
+    async fn settle(&self, outgoing: &Arc<Outgoing>) {
+        let refused = outgoing.ask(|journal| Ok(journal.refused)).await.unwrap_or(0);
+        info!(recording = %outgoing.id, refused, "all segments have arrived");
+        self.lock().remove(&outgoing.id);
+        if !self.config.keep_local && refused == 0 {
+            remove_folder(outgoing.folder.clone()).await;
+        }
+    }
+
+    /// Whether live recordings need what is left of the disk.
+    fn is_disk_full(&self) -> bool {
+        rustix::fs::statvfs(&self.folder)
+            .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.spare)
+    }
+
+    fn figures(&self) -> SegmentFigures {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        let all = self.all();
+        let waiting: Vec<_> = all.iter().map(|outgoing| outgoing.waiting()).collect();
+        SegmentFigures {
+            cut: of(&counts.cut),
+            short: of(&counts.short),
+            sent: of(&counts.sent),
+            sent_bytes: of(&counts.sent_bytes),
+            failed: of(&counts.failed),
+            refused: of(&counts.refused),
+            waiting: waiting.iter().map(|(segments, _)| segments).sum(),
+            waiting_bytes: waiting.iter().map(|(_, bytes)| bytes).sum(),
+            speakers: all.iter().map(|outgoing| outgoing.speaking.load(Ordering::Relaxed) as u64).sum(),
+            recordings: all.len() as u64,
+        }
+    }
+}
+
+async fn remove_folder(folder: PathBuf) {
+    let place = folder.clone();
+    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+    if let Err(error) = removed.map_err(io::Error::other).flatten()
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!(folder = %place.display(), %error, "files of segments cannot be removed");
+    }
+}
+
+/// What earlier processes began for this target and did not finish. What cannot be read is left as it is, and so is
+/// what was meant for another.
+fn left_over(folder: &Path, target: &str) -> io::Result<HashMap<RecordingId, Arc<Outgoing>>> {
+    let mut found = HashMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let place = entry?.path();
+        match Journal::open(&place) {
+            Ok(Some(journal)) if journal.done => {}
+            Ok(Some(journal)) if journal.begun.target != target => {
+                warn!(folder = %place.display(), target = %journal.begun.target, "segments wait for another target: they are sent when `segments` names it");
+            }
+            Ok(Some(journal)) => {
+                found.insert(journal.begun.recording, Arc::new(Outgoing::new(journal)));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                error!(folder = %place.display(), %error, "segments cannot be taken up; they are left as they are")
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Tells how things stand while there is anything to tell.
+async fn tell(shared: std::sync::Weak<Shared>) {
+    let mut beat = tokio::time::interval(STATUS);
+    beat.tick().await;
+    loop {
+        beat.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        let figures = shared.figures();
+        if figures.recordings > 0 {
+            let memory_kib = memory_kib().await.unwrap_or(0);
+            info!(
+                memory_kib,
+                waiting_bytes = figures.waiting_bytes,
+                uploaded_segments = figures.sent,
+                active_speakers = figures.speakers,
+                "segments"
+            );
+        }
+    }
+}
+
+/// What the process holds in memory, in KiB (proc(5), status: `VmRSS`).
+async fn memory_kib() -> Option<u64> {
+    let text = tokio::fs::read_to_string("/proc/self/status").await.ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}

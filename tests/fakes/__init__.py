@@ -1,0 +1,1 @@
+"""Services that the server talks to, written to their documents alone."""
