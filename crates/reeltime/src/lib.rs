@@ -10,6 +10,7 @@
 //! | [`store`] | where finished files lie |
 //! | [`catalogue`] | which recordings there are |
 
+mod blocking;
 pub mod catalogue;
 mod crash;
 mod encode;

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use reeltime::CodecError;
-use reeltime::Error;
 use reeltime::recorder::{Media, MediaError, Selection, UnknownSeating};
-use reeltime::store::StoreError;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::media::{Container, UnknownContainer};
 use reeltime_core::render::Pauses;
@@ -19,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Fields, Id, unprocessable};
-use super::media::{Answer, File};
+use super::media::File;
 use crate::app::App;
 use crate::now;
 use crate::problem::{Details, Problem, capitalised};
@@ -177,27 +174,7 @@ pub(crate) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let media = open(&app, &identity, id, asked).await?;
-    let file = describe(id, &media);
-    let answer = file.answer(&headers);
-    let mut response = file.head(&answer);
-    let range = match answer {
-        Answer::Whole => None,
-        Answer::Part(bytes) => Some(bytes),
-        Answer::NotModified | Answer::Beyond(_) => return Ok(response),
-    };
-    *response.body_mut() = match method {
-        // Its length is not that of an empty body.
-        Method::HEAD => Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>()),
-        _ => Body::from_stream(media.read(range).await.map_err(unread)?),
-    };
-    Ok(response)
-}
-
-pub(super) fn unread(error: Error) -> Problem {
-    if matches!(error, Error::Store(StoreError::NotFound { .. })) {
-        return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
-    }
-    Problem::internal(error)
+    describe(id, &media).serve(&method, &headers, |range| media.read(range)).await
 }
 
 async fn open(

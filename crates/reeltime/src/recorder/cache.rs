@@ -12,6 +12,7 @@ use reeltime_core::id::RecordingId;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use crate::blocking::remove;
 use crate::render::Made;
 
 /// The folder of such files.
@@ -171,7 +172,7 @@ impl Made for Keeping {
 impl Drop for Keeping {
     fn drop(&mut self) {
         // Gone already where it was completed.
-        let _ = fs::remove_file(&self.part);
+        remove(std::mem::take(&mut self.part));
     }
 }
 

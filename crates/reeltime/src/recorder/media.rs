@@ -22,6 +22,7 @@ use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::view::is_flat;
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, render};
 use crate::spool::{Chain, TrackLog};
@@ -85,17 +86,16 @@ impl Recorder {
             return Err(MediaError::Loudness(loudness));
         }
         if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
-            match self.live_media(&live, &tracks, selection) {
+            let (recorder, asked) = (self.clone(), selection.clone());
+            match blocking(move || recorder.live_media(&live, &tracks, &asked)).await {
                 // Published meanwhile: the catalogue has it now.
                 Err(MediaError::Failed(_)) if self.live(tenant, id).is_none() => {}
                 found => return found,
             }
         }
-        let row =
-            self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?.ok_or(MediaError::NotFound)?;
-        let manifest: Option<Manifest> =
-            row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        self.stored_media(&manifest.ok_or(MediaError::Empty)?, selection)
+        let manifest = self.published_manifest(tenant, id).await?;
+        let (recorder, asked) = (self.clone(), selection.clone());
+        blocking(move || recorder.stored_media(&manifest, &asked)).await
     }
 
     /// Of a recording whose files are in the store.
@@ -463,12 +463,14 @@ impl Media {
         key: Option<&CacheKey>,
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, Error> {
-        let inner = self.recorder.inner();
         let keeping = match (key, &range) {
-            (Some(key), None) => inner.cache.begin(key),
+            (Some(key), None) => {
+                let (recorder, key) = (self.recorder.clone(), key.clone());
+                blocking(move || Ok::<_, Error>(recorder.inner().cache.begin(&key))).await?
+            }
             _ => None,
         };
-        let prepared = job.prepare(&inner.store, range).await.map_err(unmixed)?;
+        let prepared = job.prepare(&self.recorder.inner().store, range).await.map_err(unmixed)?;
         Ok(prepared.start(keeping.map(|keeping| Box::new(keeping) as _)))
     }
 }

@@ -164,7 +164,7 @@ impl Recorder {
         id: RecordingId,
     ) -> Result<Option<Removed>, Error> {
         let Some(removed) = self.inner().catalogue.delete(tenant, id).await? else { return Ok(None) };
-        self.inner().cache.forget(id);
+        self.forget_made(id).await?;
         for key in removed.keys() {
             self.inner().store.delete(key).await?;
             self.inner().catalogue.forget(tenant, key).await?;

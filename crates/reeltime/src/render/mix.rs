@@ -5,7 +5,6 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
 use reeltime_core::media::{Container, Format};
@@ -20,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::recorder::MediaError;
 use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
@@ -138,6 +138,12 @@ impl MixJob {
             Some(target) => self.gains(store, target).await?,
             None => Vec::new(),
         };
+        let job = self.clone();
+        let (renderer, out) = blocking(move || job.renderer(&gains, range)).await?;
+        self.opened(store, renderer, out).await
+    }
+
+    fn renderer(&self, gains: &[f32], range: Option<Range<u64>>) -> Result<(MixRenderer, Out), MediaError> {
         let (mut pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
         let mut sought = self.clone();
         if pass > 0 && self.container == Container::Wav && self.plan.range.is_none() {
@@ -149,9 +155,9 @@ impl MixJob {
             sought.plan.range = Some(first..samples);
             pass -= first * align;
         }
-        let mixer = sought.mixer(&gains)?;
+        let mixer = sought.mixer(gains)?;
         let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
-        self.opened(store, MixRenderer::new(mixer, encoder), Out::new(pass, left)).await
+        Ok((MixRenderer::new(mixer, encoder), Out::new(pass, left)))
     }
 
     /// Opens the tracks to make peaks of them, as loud as with this linear gain, instead of a sound file.
@@ -164,9 +170,13 @@ impl MixJob {
         samples_per_pixel: u32,
         gain: f32,
     ) -> Result<Prepared, MediaError> {
-        let mixer = self.mixer(&[])?;
-        let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
-        self.opened(store, MixRenderer::new(mixer, Box::new(encoder)), Out::new(0, u64::MAX)).await
+        let job = self.clone();
+        let made = blocking(move || {
+            let mixer = job.mixer(&[])?;
+            let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
+            Ok::<_, MediaError>(MixRenderer::new(mixer, Box::new(encoder)))
+        });
+        self.opened(store, made.await?, Out::new(0, u64::MAX)).await
     }
 
     async fn opened(
@@ -191,22 +201,23 @@ impl MixJob {
         let mut gains = Vec::new();
         for track in &self.tracks {
             let mut feed = track.open(store, false).await?;
-            let decoder = reeltime_codec::decoder(track.format)?;
-            let mut meter = LoudnessMeter::new(decoder.channels(), track.format.rate);
-            let mut pcm = TrackPcm::new(track.format, track.counting, &track.layout, decoder);
-            let measured = tokio::task::spawn_blocking(move || -> io::Result<f32> {
+            let MixTrack { format, counting, layout, .. } = track.clone();
+            let measured = blocking(move || {
+                let decoder = reeltime_codec::decoder(format)?;
+                let mut meter = LoudnessMeter::new(decoder.channels(), format.rate);
+                let mut pcm = TrackPcm::new(format, counting, &layout, decoder);
                 let mut more = true;
                 while more {
-                    more = feed.give(&mut |meta, payload| pcm.push(meta, payload))?;
+                    more = feed.give(&mut |meta, payload| pcm.push(meta, payload)).map_err(Error::Spool)?;
                     let there = pcm.available();
                     pcm.read(there, |run| match run {
                         Run::Samples(samples) => meter.samples(samples),
                         Run::Silence(samples) => meter.silence(samples),
                     });
                 }
-                Ok(meter.gain(target))
+                Ok::<_, MediaError>(meter.gain(target))
             });
-            gains.push(measured.await.map_err(io::Error::other).flatten().map_err(Error::Spool)?);
+            gains.push(measured.await?);
         }
         Ok(gains)
     }
@@ -289,6 +300,8 @@ impl Prepared {
             (self, made) = (next, still);
             // A reader that went away needs no answer, and the work stops.
             if !chunk.is_empty() && sender.send(chunk).await.is_err() {
+                // Its files are closed where that may block.
+                tokio::task::spawn_blocking(move || drop((self, made)));
                 return;
             }
             match done {
@@ -329,9 +342,9 @@ impl Prepared {
         tokio::spawn(async move {
             let mut following = self;
             loop {
-                let joined = tokio::task::spawn_blocking(move || {
+                let joined = blocking(move || {
                     following.join((live.joined)());
-                    (following, live)
+                    io::Result::Ok((following, live))
                 });
                 let Ok(next) = joined.await else { return };
                 (following, live) = next;
@@ -372,23 +385,24 @@ impl Prepared {
     ///
     /// # Errors
     /// Where a log cannot be read, or `made` takes nothing.
-    pub(crate) async fn catch_up(
+    pub(crate) async fn catch_up<M: Made + 'static>(
         mut self,
+        mut made: M,
         disk: &Arc<dyn Disk>,
-        layouts: &[Layout],
-        passed: Micros,
-        mut made: impl FnMut(Bytes) -> io::Result<()>,
-    ) -> io::Result<Self> {
+        since: &Since,
+    ) -> io::Result<(Self, M)> {
         loop {
-            let layouts: Vec<_> = layouts.iter().cloned().map(Some).collect();
-            // Their ends are left to the file that is made when all is over.
-            let since = Since { ended: vec![false; layouts.len()], layouts, passed };
-            let (next, progress) = self.advance(disk, since).await?;
-            self = next;
-            // Nothing is kept until the next time.
-            made(Bytes::from(std::mem::take(&mut self.out.buffer)))?;
+            let (disk, since) = (Arc::clone(disk), since.clone());
+            let step = blocking(move || {
+                let progress = self.go_on(&*disk, &since)?;
+                // Nothing is kept until the next time.
+                made.bytes(&std::mem::take(&mut self.out.buffer))?;
+                io::Result::Ok((self, made, progress))
+            });
+            let progress;
+            (self, made, progress) = step.await?;
             if progress == Progress::AllRead {
-                return Ok(self);
+                return Ok((self, made));
             }
         }
     }
@@ -413,11 +427,11 @@ impl Prepared {
     /// Makes a chunk, on a thread that may block.
     async fn advance(mut self, disk: &Arc<dyn Disk>, since: Since) -> io::Result<(Self, Progress)> {
         let disk = Arc::clone(disk);
-        let step = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let progress = self.go_on(&*disk, &since)?;
             Ok((self, progress))
-        });
-        step.await.map_err(io::Error::other)?
+        })
+        .await
     }
 
     /// Mixes what has come since.
@@ -478,13 +492,22 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
 });
 
 /// What is known of tracks that are being recorded.
-struct Since {
+#[derive(Clone)]
+pub(crate) struct Since {
     /// Of each: nothing more will come.
     ended: Vec<bool>,
     /// Of each: its layout, where that is known.
     layouts: Vec<Option<Layout>>,
     /// On the recording's clock: nobody waits for what is before this and has not come.
     passed: Micros,
+}
+
+impl Since {
+    /// Of tracks with these layouts, all of which may go on: their ends are left to the file that is made when all is
+    /// over.
+    pub(crate) fn open(layouts: Vec<Layout>, passed: Micros) -> Self {
+        Self { ended: vec![false; layouts.len()], layouts: layouts.into_iter().map(Some).collect(), passed }
+    }
 }
 
 /// How often live tracks that are followed are looked at.

@@ -172,9 +172,11 @@ impl TrackLog {
         self.lock().survey.is_some()
     }
 
-    /// The timeline as of now; `None` where only the files know all of it.
+    /// The timeline as of now, with hindsight once the log is closed; `None` where only the files know all of it.
     pub fn layout(&self) -> Option<Layout> {
-        self.lock().survey.as_ref().map(Survey::layout)
+        let state = self.lock();
+        let survey = state.survey.as_ref()?;
+        Some(if state.ended { survey.clone().finish() } else { survey.layout() })
     }
 
     /// Bytes of the sound file, where the log is closed, that is its first and only one, and all of it was written by

@@ -20,7 +20,7 @@ mod mount;
 mod stream;
 
 pub use folder::FolderStore;
-pub(crate) use folder::read_file;
+pub(crate) use folder::{read_file, read_path};
 pub use mount::MountedStore;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
 
