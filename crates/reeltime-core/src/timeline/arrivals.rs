@@ -5,10 +5,9 @@
 //! in what is left of them without the clock's [`Pace`]. Where the whole track then shows a [drift](DriftMeter), which
 //! a mix corrects, the second is right; else the first, so that lateness that nobody corrects stays within a stall.
 //!
-//! The pace is told minute by minute, from the first packet on, by the least delay of each. From one minute that has
-//! packets to the next that has, the clock takes part in what the least delay rises or falls where that is no more than
-//! 320 parts in a million of the time between, and [`SLACK`] for the network; else it is taken to go on as on average
-//! before.
+//! The pace is told minute by minute, by the least delay of each, beginning with that of the first. What it rises or
+//! falls from one minute that has packets to the next that has is the clock's where that is no more than 320 parts in a
+//! million of the time between, and [`SLACK`] for the network; else the clock is taken to go on as on average before.
 
 use super::Drift;
 use super::SETTLE;
@@ -81,13 +80,14 @@ struct Pace {
     minute: Option<(u64, i64)>,
     /// The one before that had packets.
     before: Option<(u64, i64)>,
-    /// In samples, up to the end of that one.
+    /// In samples: up to the end of that one, and of the first.
     late: i64,
+    origin: i64,
 }
 
 impl Pace {
     const fn new(rate: u32) -> Self {
-        Self { rate, first: None, minute: None, before: None, late: 0 }
+        Self { rate, first: None, minute: None, before: None, late: 0, origin: 0 }
     }
 
     /// A packet arrives with this delay: how much of it is the clock's, in samples.
@@ -105,12 +105,15 @@ impl Pace {
     }
 
     fn rise_to(&mut self, (number, least): (u64, i64)) {
-        let Some((since, before)) = self.before.replace((number, least)) else { return };
+        let Some((since, before)) = self.before.replace((number, least)) else {
+            (self.late, self.origin) = (least, least);
+            return;
+        };
         let (rise, minutes) = (least - before, number - since);
         let most = Drift::most_of(Micros(SETTLE.0 * minutes)).0 + SLACK.0;
         self.late += match rise.unsigned_abs() <= Micros(most).to_samples(self.rate) {
             true => rise,
-            false => self.late * signed(minutes) / signed(since.max(1)),
+            false => (self.late - self.origin) * signed(minutes) / signed(since.max(1)),
         };
     }
 }
