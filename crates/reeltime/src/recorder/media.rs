@@ -126,17 +126,17 @@ impl Recorder {
             let tag = format!("{}-{}", manifest.id, rendition.layout);
             return self.object(&rendition.object, container.mime(), container.name(), tag);
         }
+        let container = selection.container();
+        let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
+        let key = CacheKey::new(manifest.id, &what, container.name());
+        if let Some((file, size)) = self.inner().cache.find(&key) {
+            let source = Source::Kept(Arc::new(file), size);
+            return Ok(self.made(container, Some(size), Some(key.tag()), true, source));
+        }
         let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, MediaError>>()?;
         let mut job = job(mixed, selection);
         job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
-        let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
-        let key = CacheKey::new(manifest.id, &what, job.container.name());
-        if let Some((file, size)) = self.inner().cache.find(&key) {
-            let source = Source::Kept(Arc::new(file), size);
-            return Ok(self.made(job.container, Some(size), Some(key.tag()), true, source));
-        }
         let (_, len) = job.describe()?;
-        let container = job.container;
         // Where the end tells what the head says, this time its head will not be that of the file that is kept.
         let tag = if len.is_some() { key.tag() } else { format!("W/{}", key.tag()) };
         Ok(self.made(container, len, Some(tag), true, Source::Mix(Box::new(job), Some(key))))
@@ -350,7 +350,7 @@ pub(super) fn job(tracks: Vec<MixTrack>, selection: &Selection) -> MixJob {
             ..Default::default()
         },
         tracks,
-        container: selection.format.unwrap_or(Container::Wav),
+        container: selection.container(),
         bitrate: selection.bitrate,
         tags: Default::default(),
         loudness: selection.loudness,

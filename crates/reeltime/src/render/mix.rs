@@ -111,13 +111,12 @@ impl MixJob {
 
     /// `gains`: of each track; 1 where there is none.
     fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
-        let mut plan = self.plan.clone();
+        let (mut plan, inputs) = (self.plan.clone(), self.inputs(gains)?);
         if plan.rate.is_none() {
             // The highest that there is, where the format knows it.
-            let highest = Mixer::new(plan.clone(), self.inputs(&[])?)?.spec().rate;
-            plan.rate = Some(reeltime_codec::rate_for(self.container, highest));
+            plan.rate = Some(reeltime_codec::rate_for(self.container, Mixer::rate(&plan, &inputs)?));
         }
-        Ok(Mixer::new(plan, self.inputs(gains)?)?)
+        Ok(Mixer::new(plan, inputs)?)
     }
 
     fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
