@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Recorder;
 use super::cache::CacheKey;
 use super::live::LiveRecording;
-use super::media::{HORIZON, gapless, unmixed};
+use super::media::{HORIZON, unmixed};
 use super::part::{Part, Writer};
 use super::publish::survey;
 use crate::blocking::BrokenOff;
@@ -169,7 +169,7 @@ impl Recorder {
                 Some(layout) => layout,
                 None => survey(disk, log.id()).await?,
             };
-            layouts.push(if track.gapless { gapless(&layout) } else { layout });
+            layouts.push(layout);
             log.flush().await;
         }
         // One track alone waits for nobody.

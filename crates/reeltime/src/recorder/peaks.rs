@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reeltime_core::id::{RecordingId, TrackId};
-use reeltime_core::log::Purpose;
 use reeltime_core::manifest::Manifest;
 use reeltime_core::peaks::{Bits, Drawer, Drawing, PeaksFormat};
-use reeltime_core::timeline::Counting;
 
 use super::Recorder;
 use super::cache::CacheKey;
 use super::encoded::encoded_as;
 use super::live::LiveRecording;
-use super::media::{choose, gapless, job, stored};
+use super::media::{choose, job, stored};
 use super::outlines::{Grown, Outline};
 use super::publish::Settled;
 use super::selection::{MediaError, Seating, Selection};
@@ -213,14 +211,9 @@ impl Recorder {
 
     /// A track from its log, as its façade has it heard.
     fn growing(&self, track: &Settled) -> Result<MixTrack, Error> {
-        let logged = MixTrack { live: Some(Arc::clone(&track.log)), ..self.logged(track, true)? };
-        Ok(match track.header.purpose {
-            Purpose::Plain => logged,
-            Purpose::Transcribe { .. } => {
-                let layout = gapless(&logged.layout);
-                MixTrack { layout, gapless: true, counting: Counting::Samples, ..logged }
-            }
-        })
+        let live = Some(Arc::clone(&track.log));
+        // Its gain is of what is drawn, where nothing limits it.
+        Ok(MixTrack { live, gain: 1.0, ..self.heard(track, true)? })
     }
 
     /// Makes the peaks, or finds them where they were made before.

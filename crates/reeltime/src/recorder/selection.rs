@@ -126,9 +126,7 @@ impl Selection {
     /// Whether it asks for nothing that a rendition of this kind does not have.
     pub(super) fn is_rendition(&self, container: Container, layout: Seating) -> bool {
         let plain = Self { format: self.format, layout: self.layout, follow: self.follow, ..Self::default() };
-        *self == plain
-            && self.container() == container
-            && self.layout.unwrap_or(Seating::Mono) == layout
+        *self == plain && self.container() == container && self.layout.unwrap_or(Seating::Mono) == layout
     }
 }
 

@@ -12,5 +12,5 @@ mod mix;
 mod track;
 
 pub(crate) use feed::Origin;
-pub(crate) use mix::{Live, Made, MixJob, MixTrack, Prepared, Since, drift_of};
+pub(crate) use mix::{Live, Made, MixJob, MixTrack, Prepared, Since, drift_of, gapless};
 pub(crate) use track::{Job, follow, render, survey_chain};
