@@ -153,6 +153,23 @@ def test_a_download_that_is_broken_off_ends_the_work(new_server):
     assert cpu_seconds(server) - before < 0.2, "nobody works on it any more"
 
 
+def test_who_asks_for_one_more_than_may_be_made_is_told_when_to_come_back(new_server):
+    server = new_server("--renditions", "none", "--render-limit", "1").start()
+    recording = long_call(server, "one too many", 6)
+    url, asked = f"{API}/{recording}/stream", {"format": "flac"} | LAYOUT
+    with server.get(url, params=asked, stream=True) as answer:
+        next(answer.iter_content(1_024))
+        assert "reeltime_renders 1\n" in server.get("/metrics").text
+        refused = server.get(url, params=asked)
+        assert refused.status_code == 503 and refused.headers["Retry-After"] == "5"
+        assert "ask again" in refused.json()["detail"]
+        assert "reeltime_renders_refused_total 1\n" in server.get("/metrics").text
+        assert server.get(url, params={"participant": "agent"}).status_code == 200, "what is there is not made"
+    whole = until("room", lambda: (got := server.get(url, params=asked)).status_code == 200 and got.content)
+    assert whole[:4] == b"fLaC"
+    until("the room to be given back", lambda: "reeltime_renders 0\n" in server.get("/metrics").text)
+
+
 def test_what_is_kept_fits_its_budget_and_the_oldest_goes_first(new_server):
     server = new_server("--cache-budget", "300KiB").start()
     recordings = [pair(server, f"budget {number}")["id"] for number in range(4)]

@@ -27,6 +27,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        render_limit: settings.render_limit,
         ..defaults
     }
 }

@@ -39,11 +39,12 @@ pub(crate) struct StreamFields {
     participant: Option<String>,
     /// Only this track, by its id: for a participant with several
     track: Option<String>,
-    /// 1: go on to the end of a recording that is being made
+    /// 1: go on to the end of a recording that is being made. A mix, in mono or stereo, takes in who joins later; a
+    /// channel a track, or one track, stays with those who are there
     follow: Option<String>,
     /// 1: G.711 as linear samples of 16 bit
     decode: Option<String>,
-    /// Every speaker at this loudness, in LUFS (EBU R 128)
+    /// Every speaker at this loudness, in LUFS (EBU R 128); who joins what is followed is heard as recorded
     #[param(example = "-16")]
     loudness: Option<String>,
     /// silence or skip: what stands where recording was paused
@@ -164,7 +165,8 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     (status = 406, description = "It cannot be had in this format", body = Details, content_type = "application/problem+json"),
     (status = 409, description = "Nothing is recorded yet", body = Details, content_type = "application/problem+json"),
     (status = 416, description = "The range begins behind the end", body = Details, content_type = "application/problem+json"),
-    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json")))]
+    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json"),
+    (status = 503, description = "It has to be made, and as many files as may be are being made", body = Details, content_type = "application/problem+json")))]
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Identity>,

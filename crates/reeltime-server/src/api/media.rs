@@ -11,7 +11,7 @@ use reeltime::Error;
 use reeltime::store::{ByteStream, StoreError};
 use reeltime_core::range::{self, Resolved};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, capitalised};
 
 /// What is known of the file before any of it is read.
 #[derive(Clone, Debug)]
@@ -130,6 +130,10 @@ impl File {
 fn unread(error: Error) -> Problem {
     if matches!(error, Error::Store(StoreError::NotFound { .. })) {
         return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
+    }
+    if matches!(error, Error::Busy { .. }) {
+        let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, capitalised(&error.to_string()));
+        return busy.with(header::RETRY_AFTER, "5");
     }
     Problem::internal(error)
 }

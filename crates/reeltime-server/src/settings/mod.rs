@@ -74,6 +74,7 @@ pub(crate) struct Recording {
     pub(crate) renditions: Vec<Rendition>,
     /// Bytes of files made on demand.
     pub(crate) cache_budget: u64,
+    pub(crate) render_limit: usize,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
     pub(crate) resume_window: Duration,
@@ -191,6 +192,7 @@ impl Rows {
             })?,
             renditions: self.read("renditions", text::renditions)?,
             cache_budget: self.read("cache_budget", text::bytes)?,
+            render_limit: self.read("render_limit", text::count)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,
             resume_window: self.read("resume_window", text::duration)?,

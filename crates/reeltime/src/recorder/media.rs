@@ -12,7 +12,7 @@ use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::media::{Codec, Container};
 use reeltime_core::render::{Gaps, Output, Samples, Sizes, TrackRenderer};
-use reeltime_core::timeline::{Counters, Counting, Layout};
+use reeltime_core::timeline::{Counting, Layout};
 
 use super::Recorder;
 use super::cache::CacheKey;
@@ -24,7 +24,7 @@ use super::tags::tags;
 use super::view::is_flat;
 use crate::blocking::blocking;
 use crate::error::Error;
-use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, render};
+use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, gapless, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
@@ -187,24 +187,10 @@ impl Recorder {
         selection: &Selection,
     ) -> Result<Media, MediaError> {
         let chosen = choose(tracks, selection, |track| (&track.header.participant, track.log.id()))?;
-        if let [track] = chosen[..] {
-            let format = track.header.format;
-            let linear = selection.decode
-                && Selection { decode: false, ..selection.clone() }.is_as_received(format)
-                && format.codec != Codec::Opus;
-            if live.purpose != Purpose::Plain {
-                return self.live_track(track, selection.follow, master(track));
-            }
-            if selection.is_as_received(format) || linear {
-                let output = match linear && format.codec != Codec::S16le {
-                    true => {
-                        let samples = Samples::Linear { gain: 1.0 };
-                        Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact }
-                    }
-                    false => Output::as_received(format.codec),
-                };
-                return self.live_track(track, selection.follow, output);
-            }
+        if let [track] = chosen[..]
+            && let Some(output) = unmixed_output(track, selection)
+        {
+            return self.live_track(track, selection.follow, output);
         }
         self.live_mix(live, &chosen, selection)
     }
@@ -244,7 +230,7 @@ impl Recorder {
         selection: &Selection,
     ) -> Result<Media, MediaError> {
         let heard = tracks.iter().filter(|track| track.layout.samples > 0);
-        let mixed = heard.map(|track| self.logged(track, selection.follow));
+        let mixed = heard.map(|track| self.heard(track, selection.follow));
         let mut job = job(mixed.collect::<Result<Vec<_>, Error>>()?, selection);
         if job.tracks.is_empty() {
             return Err(MediaError::Empty);
@@ -274,7 +260,7 @@ impl Recorder {
                 let layout = log.layout().filter(|layout| layout.samples > 0)?;
                 let settled = Settled { header: log.header(), log, layout };
                 // Where its file is not there yet, the next time.
-                Some((settled.log.id(), recorder.logged(&settled, true).ok()?))
+                Some((settled.log.id(), recorder.heard(&settled, true).ok()?))
             });
             let (ids, tracks): (Vec<_>, Vec<_>) = new.unzip();
             known.extend(ids);
@@ -300,10 +286,39 @@ impl Recorder {
             layout: track.layout.clone(),
             origin: Origin::Log(Arc::new(chain)),
             gapless: false,
+            gain: 1.0,
             drift_ppm: None,
             live,
         })
     }
+
+    /// A track from its log, as its façade has it heard.
+    pub(super) fn heard(&self, track: &Settled, to_the_end: bool) -> Result<MixTrack, Error> {
+        let logged = self.logged(track, to_the_end)?;
+        Ok(match track.header.purpose {
+            Purpose::Plain => logged,
+            Purpose::Transcribe { gain, .. } => {
+                let layout = gapless(&logged.layout);
+                MixTrack { layout, gapless: true, gain, counting: Counting::Samples, ..logged }
+            }
+        })
+    }
+}
+
+/// The file of a track that is made of its log alone, where that is what is asked for.
+fn unmixed_output(track: &Settled, selection: &Selection) -> Option<Output> {
+    let format = track.header.format;
+    if track.header.purpose != Purpose::Plain {
+        return selection.is_kept(Container::Wav).then(|| master(track));
+    }
+    if selection.is_as_received(format) {
+        return Some(Output::as_received(format.codec));
+    }
+    let linear = selection.decode
+        && format.codec != Codec::Opus
+        && Selection { decode: false, ..selection.clone() }.is_as_received(format);
+    let samples = Samples::Linear { gain: 1.0 };
+    linear.then_some(Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact })
 }
 
 /// A track from its file in the store.
@@ -318,6 +333,7 @@ pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
         layout,
         origin: Origin::Stored(key),
         gapless: false,
+        gain: 1.0,
         drift_ppm: track.drift_ppm,
         live: None,
     })
@@ -328,16 +344,6 @@ fn as_stored(track: &manifest::Track) -> Layout {
     let layout = &track.layout;
     let gaps = if track.format.codec == Codec::Opus { layout.gaps.clone() } else { Vec::new() };
     Layout { samples: layout.samples, gaps, pauses: layout.pauses.clone(), ..gapless(layout) }
-}
-
-/// The media alone, without what lay between; all packets count.
-pub(super) fn gapless(layout: &Layout) -> Layout {
-    Layout {
-        start: layout.start,
-        samples: layout.counters.media_samples,
-        counters: Counters { packets: u64::MAX, ..layout.counters },
-        ..Layout::default()
-    }
 }
 
 /// The file that is asked for, of these tracks.
@@ -426,7 +432,7 @@ impl Media {
     /// Reads all of it, or the bytes of `range`.
     ///
     /// # Errors
-    /// Where the store does not have it.
+    /// Where the store does not have it; [`Error::Busy`] where it has to be made and too many are.
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<ByteStream, Error> {
         match &self.source {
             Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
@@ -436,9 +442,9 @@ impl Media {
             }
             Source::Mix(job, key) => self.mixed(job, key.as_ref(), range).await,
             Source::LiveMix(job, live, selection) => {
-                let inner = self.recorder.inner();
-                let prepared = job.prepare(&inner.store, None).await.map_err(unmixed)?;
-                Ok(prepared.follow(self.recorder.followed_mix(job, live, selection)))
+                let room = self.recorder.render_room()?;
+                let prepared = job.prepare(&self.recorder.inner().store, None).await.map_err(unmixed)?;
+                Ok(prepared.holding(room).follow(self.recorder.followed_mix(job, live, selection)))
             }
             Source::Head(head) => {
                 let all = 0..head.len();
@@ -463,6 +469,7 @@ impl Media {
         key: Option<&CacheKey>,
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, Error> {
+        let room = self.recorder.render_room()?;
         let keeping = match (key, &range) {
             (Some(key), None) => {
                 let (recorder, key) = (self.recorder.clone(), key.clone());
@@ -471,7 +478,7 @@ impl Media {
             _ => None,
         };
         let prepared = job.prepare(&self.recorder.inner().store, range).await.map_err(unmixed)?;
-        Ok(prepared.start(keeping.map(|keeping| Box::new(keeping) as _)))
+        Ok(prepared.holding(room).start(keeping.map(|keeping| Box::new(keeping) as _)))
     }
 }
 

@@ -17,7 +17,7 @@ use reeltime_core::id::RecordingId;
 use reeltime_core::keys::KeyTemplate;
 use reeltime_core::media::Container;
 use reeltime_core::session::Patience;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
@@ -79,6 +79,8 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// Files made on demand at the same time, at most: see [`Error::Busy`].
+    pub render_limit: usize,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -112,6 +114,7 @@ impl RecorderConfig {
             publishers: 16,
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            render_limit: 32,
         }
     }
 }
@@ -127,14 +130,16 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Registry,
-    pub(crate) publishing: Arc<tokio::sync::Semaphore>,
+    pub(crate) publishing: Arc<Semaphore>,
     /// Told whenever a recording has left the registry.
     pub(crate) settled: Notify,
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    /// Room for files that are made on demand.
+    renders: Arc<Semaphore>,
     /// Room for those who watch recordings.
-    watchers: Arc<tokio::sync::Semaphore>,
+    watchers: Arc<Semaphore>,
     /// Bytes of audio heard since the start.
     pub(crate) received: AtomicU64,
     /// Bytes of objects published since the start.
@@ -175,6 +180,8 @@ pub struct Readiness {
     pub sessions: usize,
     /// Recordings not yet published.
     pub recordings: usize,
+    /// Files that are made on demand now.
+    pub renders: usize,
     /// Bytes a second that live sessions log at most: what the room is divided by.
     pub bytes_per_second: u64,
     /// Bytes of audio heard since the start: never less than the spool's `appended`.
@@ -206,12 +213,13 @@ impl Recorder {
             catalogue,
             store,
             registry: Registry::default(),
-            publishing: Arc::new(tokio::sync::Semaphore::new(config.publishers.max(1))),
+            publishing: Arc::new(Semaphore::new(config.publishers.max(1))),
             settled: Notify::new(),
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
-            watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
+            renders: Arc::new(Semaphore::new(config.render_limit.max(1))),
+            watchers: Arc::new(Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -250,8 +258,17 @@ impl Recorder {
             published: self.0.published.load(Ordering::Acquire),
             sessions,
             recordings,
+            renders: self.0.config.render_limit.max(1) - self.0.renders.available_permits(),
             bytes_per_second,
         }
+    }
+
+    /// Room for a file that is made on demand, for as long as it is held.
+    pub(crate) fn render_room(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.0.renders).try_acquire_owned().map_err(|_| {
+            metrics::counter!("reeltime_renders_refused_total").increment(1);
+            Error::Busy { limit: self.0.config.render_limit.max(1) }
+        })
     }
 
     /// Whether connections are to leave.

@@ -13,9 +13,9 @@ use reeltime_core::render::{
     Drift, DriftMeter, LoudnessMeter, MixRenderer, Mixer, Need, Plan, Run, TrackInput, TrackPcm,
 };
 use reeltime_core::time::Micros;
-use reeltime_core::timeline::{Counting, Layout};
+use reeltime_core::timeline::{Counters, Counting, Layout};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
@@ -35,6 +35,8 @@ pub(crate) struct MixTrack {
     pub(crate) origin: Origin,
     /// Its log's packets count one after the other, whatever lay between them.
     pub(crate) gapless: bool,
+    /// How much louder it is heard, where no loudness is asked for.
+    pub(crate) gain: f32,
     /// How far its clock is off, where that is known: see [`Drift::ppm`].
     pub(crate) drift_ppm: Option<f64>,
     /// While it is being recorded and the file is to follow it.
@@ -58,12 +60,16 @@ pub(crate) struct Prepared {
     renderer: MixRenderer,
     tracks: Vec<Source>,
     out: Out,
+    /// Its room among those that are made, given back when it is.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 struct Source {
     feed: Box<dyn Feed>,
     /// The log that grows, and its files as last found.
     live: Option<(Arc<TrackLog>, Arc<Chain>)>,
+    /// See [`MixTrack::gapless`].
+    gapless: bool,
 }
 
 /// What is known of a recording that goes on.
@@ -109,7 +115,7 @@ impl MixJob {
         Spec { bitrate: self.bitrate, tags: self.tags.clone(), ..mixer.spec() }
     }
 
-    /// `gains`: of each track; 1 where there is none.
+    /// `gains`: of each track; its own where there is none.
     fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
         let (mut plan, inputs) = (self.plan.clone(), self.inputs(gains)?);
         if plan.rate.is_none() {
@@ -120,8 +126,8 @@ impl MixJob {
     }
 
     fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
-        let gain = |number: usize| gains.get(number).copied().unwrap_or(1.0);
-        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number))).collect()
+        let gain = |number: usize, track: &MixTrack| gains.get(number).copied().unwrap_or(track.gain);
+        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number, track))).collect()
     }
 
     /// Opens the tracks; levels are measured here.
@@ -191,9 +197,9 @@ impl MixJob {
                 Origin::Log(chain) => track.live.clone().map(|log| (log, Arc::clone(chain))),
                 Origin::Stored(_) => None,
             };
-            tracks.push(Source { feed, live });
+            tracks.push(Source { feed, live, gapless: track.gapless });
         }
-        Ok(Prepared { renderer, tracks, out })
+        Ok(Prepared { renderer, tracks, out, room: None })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
@@ -236,8 +242,21 @@ impl MixTrack {
     }
 
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        let feed = self.origin.open(&**store, self.format, &self.layout, growing).await?;
-        Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
+        Ok(self.counted(self.origin.open(&**store, self.format, &self.layout, growing).await?))
+    }
+
+    fn counted(&self, feed: Box<dyn Feed>) -> Box<dyn Feed> {
+        if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed }
+    }
+}
+
+/// The media alone, without what lay between; all packets count.
+pub(crate) fn gapless(layout: &Layout) -> Layout {
+    Layout {
+        start: layout.start,
+        samples: layout.counters.media_samples,
+        counters: Counters { packets: u64::MAX, ..layout.counters },
+        ..Layout::default()
     }
 }
 
@@ -271,6 +290,12 @@ pub(crate) fn drift_of(chain: &Chain, layout: &Layout) -> io::Result<Option<f64>
 }
 
 impl Prepared {
+    /// Gives this back when it is made, or nobody wants it any more.
+    pub(crate) fn holding(mut self, room: OwnedSemaphorePermit) -> Self {
+        self.room = Some(room);
+        self
+    }
+
     /// Starts to make the file; its bytes come as they are made. `made` is given all of them, or is dropped where
     /// nobody reads any more.
     pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
@@ -410,10 +435,11 @@ impl Prepared {
     fn join(&mut self, tracks: Vec<MixTrack>) {
         for track in tracks {
             let (Origin::Log(chain), Some(log)) = (&track.origin, &track.live) else { continue };
-            let joined = track.input(1.0).ok().map(|input| self.renderer.mixer().join(input));
+            let joined = track.input(track.gain).ok().map(|input| self.renderer.mixer().join(input));
             if matches!(joined, Some(Ok(true))) {
                 let feed = Box::new(Log::new(Arc::clone(chain), &track.layout, Reach::Growing));
-                self.tracks.push(Source { feed, live: Some((Arc::clone(log), Arc::clone(chain))) });
+                let live = Some((Arc::clone(log), Arc::clone(chain)));
+                self.tracks.push(Source { feed: track.counted(feed), live, gapless: track.gapless });
             }
         }
     }
@@ -450,6 +476,7 @@ impl Prepared {
                 None => survey_chain(found)?,
             };
             source.feed.renew(Arc::clone(found), layout.counters.packets);
+            let layout = if source.gapless { gapless(&layout) } else { layout };
             self.renderer.mixer().extend(number, &layout);
             match since.ended[number] {
                 true => self.renderer.mixer().close(number),
