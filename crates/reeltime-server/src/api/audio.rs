@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Fields, Id, unprocessable};
-use super::media::File;
+use super::media::{File, unread, wants_part};
 use crate::app::App;
 use crate::now;
 use crate::problem::{Details, Problem, capitalised};
@@ -155,7 +155,8 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
 
 /// The audio of a recording
 ///
-/// While it is being recorded: without a range a snapshot, with `follow=1` to its end.
+/// While it is being recorded: without a range a snapshot, with `follow=1` to its end. What has to be made first is sent
+/// while it is made; who asks for a part of it waits until all of it is.
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/stream", tag = "recordings",
     params(("id" = Uuid, Path), StreamFields, ("Range" = Option<String>, Header, example = "bytes=0-99")), responses(
     (status = 200, description = "All of it", content_type = "audio/wav"),
@@ -176,6 +177,10 @@ pub(crate) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let media = open(&app, &identity, id, asked).await?;
+    let media = match method == Method::GET && wants_part(&headers) {
+        true => media.made_whole().await.map_err(unread)?,
+        false => media,
+    };
     describe(id, &media).serve(&method, &headers, |range| media.read(range)).await
 }
 

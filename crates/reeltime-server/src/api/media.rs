@@ -126,8 +126,13 @@ impl File {
     }
 }
 
+/// Whether a part of a file is asked for, and not all of it, as browsers ask for it at first.
+pub(crate) fn wants_part(headers: &HeaderMap) -> bool {
+    headers.get(header::RANGE).is_some_and(|range| range != "bytes=0-")
+}
+
 /// Why there are no bytes, as a client is told.
-fn unread(error: Error) -> Problem {
+pub(crate) fn unread(error: Error) -> Problem {
     if matches!(error, Error::Store(StoreError::NotFound { .. })) {
         return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
     }

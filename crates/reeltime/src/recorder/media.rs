@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::Purpose;
@@ -22,7 +23,7 @@ use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::view::is_flat;
-use crate::blocking::blocking;
+use crate::blocking::{BrokenOff, blocking};
 use crate::error::Error;
 use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, gapless, render};
 use crate::spool::{Chain, TrackLog};
@@ -440,7 +441,7 @@ impl Media {
                 let range = range.map_or(0..*size, |range| range.start..range.end.min(*size));
                 Ok(read_file(Arc::clone(file), range))
             }
-            Source::Mix(job, key) => self.mixed(job, key.as_ref(), range).await,
+            Source::Mix(job, key) => self.recorder.mixed(job, key.as_ref(), range).await,
             Source::LiveMix(job, live, selection) => {
                 let room = self.recorder.render_room()?;
                 let prepared = job.prepare(&self.recorder.inner().store, None).await.map_err(unmixed)?;
@@ -462,6 +463,43 @@ impl Media {
 }
 
 impl Media {
+    /// The same sound, of which any bytes can be read: where its length is known only once it is made, it is made now,
+    /// and kept. Where it cannot be kept, it stays what it was.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn made_whole(self) -> Result<Self, Error> {
+        let Source::Mix(job, Some(key)) = &self.source else { return Ok(self) };
+        if self.len.is_some() {
+            return Ok(self);
+        }
+        let (recorder, job, key) = (self.recorder.clone(), job.clone(), key.clone());
+        // In a task of its own: a player that seeks on goes away, and comes back for what was made.
+        let making = tokio::spawn(async move {
+            let _turn = recorder.inner().outlines.turn().await;
+            if let Some(kept) = recorder.kept(&key).await? {
+                return Ok(Some(kept));
+            }
+            let mut made = recorder.mixed(&job, Some(&key), None).await?;
+            while let Some(chunk) = made.next().await {
+                chunk.map_err(Error::Spool)?;
+            }
+            recorder.kept(&key).await
+        });
+        let Some((file, size, tag)) = making.await.map_err(BrokenOff::from)?? else { return Ok(self) };
+        let source = Source::Kept(Arc::new(file), size);
+        Ok(Self { len: Some(size), etag: Some(tag), source, ..self })
+    }
+}
+
+impl Recorder {
+    /// A file that was made, its size, and its entity tag.
+    async fn kept(&self, key: &CacheKey) -> Result<Option<(File, u64, String)>, Error> {
+        let (recorder, key) = (self.clone(), key.clone());
+        blocking(move || Ok(recorder.inner().cache.find(&key).map(|(file, size)| (file, size, key.tag()))))
+            .await
+    }
+
     /// Makes a file, and keeps it where all of it is made and nothing will change any more.
     async fn mixed(
         &self,
@@ -469,15 +507,15 @@ impl Media {
         key: Option<&CacheKey>,
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, Error> {
-        let room = self.recorder.render_room()?;
+        let room = self.render_room()?;
         let keeping = match (key, &range) {
             (Some(key), None) => {
-                let (recorder, key) = (self.recorder.clone(), key.clone());
+                let (recorder, key) = (self.clone(), key.clone());
                 blocking(move || Ok::<_, Error>(recorder.inner().cache.begin(&key))).await?
             }
             _ => None,
         };
-        let prepared = job.prepare(&self.recorder.inner().store, range).await.map_err(unmixed)?;
+        let prepared = job.prepare(&self.inner().store, range).await.map_err(unmixed)?;
         Ok(prepared.holding(room).start(keeping.map(|keeping| Box::new(keeping) as _)))
     }
 }
