@@ -9,11 +9,9 @@
 //! falls from one minute that has packets to the next that has is the clock's where that is no more than 320 parts in a
 //! million of the time between, and [`SLACK`] for the network; else the clock is taken to go on as on average before.
 
-use super::Drift;
-use super::SETTLE;
 use super::cover::Fit;
-use super::drift::DriftMeter;
 use super::stall::{Before, Inserted, Stalls};
+use super::{Drift, DriftMeter, SETTLE};
 use crate::log::{Counting, PacketMeta};
 use crate::time::Micros;
 

@@ -82,12 +82,20 @@ impl Recorder {
     /// Removes what was made of a recording.
     pub(super) async fn forget_made(&self, id: RecordingId) -> Result<(), Error> {
         let recorder = self.clone();
-        blocking(move || Ok(recorder.inner().cache.forget(id))).await
+        blocking(move || {
+            recorder.inner().cache.forget(id);
+            Ok(())
+        })
+        .await
     }
 
     /// Keeps what was made under this name, where there is room.
     pub(super) async fn keep(&self, key: &CacheKey, part: Part) -> Result<(), Error> {
         let (recorder, key) = (self.clone(), key.clone());
-        blocking(move || Ok(recorder.inner().cache.adopt(&key, part.path()))).await
+        blocking(move || {
+            recorder.inner().cache.adopt(&key, part.path());
+            Ok(())
+        })
+        .await
     }
 }
