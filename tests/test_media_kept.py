@@ -141,6 +141,22 @@ def cpu_seconds(server) -> float:
     return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.parametrize("form", ["flac", "mp3", "ogg"])
+def test_a_part_of_a_file_can_be_had_before_anyone_asked_for_all_of_it(server, form):
+    recording = pair(server, f"a part of {form}")["id"]
+    url, query = f"{API}/{recording}/stream", {"format": form} | LAYOUT
+    whole_as_it_is_made = server.get(url, params=query, headers={"Range": "bytes=0-"})
+    assert whole_as_it_is_made.status_code == 200 and "Content-Length" not in whole_as_it_is_made.headers
+    for made in cached(server):
+        made.unlink()
+    parts = [server.get(url, params=query, headers={"Range": f"bytes={part}"}) for part in ("0-1", "1000-1999", "-10")]
+    whole = server.get(url, params=query)
+    assert [part.status_code for part in parts] == [206] * 3
+    assert [part.content for part in parts] == [whole.content[:2], whole.content[1_000:2_000], whole.content[-10:]]
+    assert parts[0].headers["Content-Range"] == f"bytes 0-1/{len(whole.content)}"
+    assert {part.headers["ETag"] for part in parts} == {whole.headers["ETag"]}
+
+
 def test_a_download_that_is_broken_off_ends_the_work(new_server):
     server = new_server("--renditions", "none").start()
     recording = long_call(server, "broken off", 6)
@@ -151,6 +167,23 @@ def test_a_download_that_is_broken_off_ends_the_work(new_server):
     before = cpu_seconds(server)
     time.sleep(0.5)
     assert cpu_seconds(server) - before < 0.2, "nobody works on it any more"
+
+
+def test_who_asks_for_one_more_than_may_be_made_is_told_when_to_come_back(new_server):
+    server = new_server("--renditions", "none", "--render-limit", "1").start()
+    recording = long_call(server, "one too many", 6)
+    url, asked = f"{API}/{recording}/stream", {"format": "flac"} | LAYOUT
+    with server.get(url, params=asked, stream=True) as answer:
+        next(answer.iter_content(1_024))
+        assert "reeltime_renders 1\n" in server.get("/metrics").text
+        refused = server.get(url, params=asked)
+        assert refused.status_code == 503 and refused.headers["Retry-After"] == "5"
+        assert "ask again" in refused.json()["detail"]
+        assert "reeltime_renders_refused_total 1\n" in server.get("/metrics").text
+        assert server.get(url, params={"participant": "agent"}).status_code == 200, "what is there is not made"
+    whole = until("room", lambda: (got := server.get(url, params=asked)).status_code == 200 and got.content)
+    assert whole[:4] == b"fLaC"
+    until("the room to be given back", lambda: "reeltime_renders 0\n" in server.get("/metrics").text)
 
 
 def test_what_is_kept_fits_its_budget_and_the_oldest_goes_first(new_server):

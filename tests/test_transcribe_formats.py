@@ -129,6 +129,27 @@ def test_while_it_is_recorded_it_is_heard_and_drawn_with_its_gain(new_server):
     server.completed(recording["id"])
 
 
+@pytest.mark.parametrize("name", ["flac", "mp3", "ogg"])
+def test_while_it_is_recorded_it_can_be_had_in_other_formats(new_server, tmp_path, name):
+    server = new_server().start()
+    audio = judges.tone(440, 1.0, level=LEVEL)
+    with connect(server.url("/ws/transcribe", "ws"), proxy=None) as socket:
+        socket.recv(timeout=10)
+        for at in range(0, len(audio), 640):
+            socket.send(audio[at : at + 640])
+        (recording,) = until("the recording to be listed", server.recordings)
+        path = f"/api/v1/recordings/{recording['id']}"
+        until("all of it", lambda: server.get(path).json()["duration_seconds"] == 1.0, every=0.1)
+        live = tmp_path / f"live.{name}"
+        live.write_bytes(server.stream(recording["id"], format=name))
+    heard = judges.run("ffmpeg", "-v", "error", "-i", str(live), "-f", "s16le", "-ar", "16000", "-")
+    assert judges.ffprobe(live.read_bytes())["codec_name"] == {"ogg": "opus"}.get(name, name)
+    assert level_of(heard) == pytest.approx(2 * level_of(audio), rel=0.05)
+    if name == "flac":
+        assert heard == array.array("h", [2 * sample for sample in array.array("h", audio)]).tobytes()
+    server.completed(recording["id"])
+
+
 def test_without_lame_the_server_says_at_its_start_which_package_is_missing(tmp_path):
     # A file of LAME's name that is no library, found before LAME is.
     (tmp_path / "libmp3lame.so.0").write_bytes(b"no library")

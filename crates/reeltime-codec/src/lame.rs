@@ -38,6 +38,8 @@ struct Functions {
     set_brate: Set,
     set_quality: Set,
     set_bwritevbrtag: Set,
+    set_scale: unsafe extern "C" fn(Handle, f32) -> c_int,
+    get_scale: unsafe extern "C" fn(Handle) -> f32,
     init_params: Act,
     encode_buffer: unsafe extern "C" fn(Handle, *const i16, *const i16, c_int, *mut c_uchar, c_int) -> c_int,
     encode_buffer_interleaved: unsafe extern "C" fn(Handle, *const i16, c_int, *mut c_uchar, c_int) -> c_int,
@@ -67,6 +69,8 @@ impl Functions {
                 set_brate: *library.get(b"lame_set_brate\0")?,
                 set_quality: *library.get(b"lame_set_quality\0")?,
                 set_bwritevbrtag: *library.get(b"lame_set_bWriteVbrTag\0")?,
+                set_scale: *library.get(b"lame_set_scale\0")?,
+                get_scale: *library.get(b"lame_get_scale\0")?,
                 init_params: *library.get(b"lame_init_params\0")?,
                 encode_buffer: *library.get(b"lame_encode_buffer\0")?,
                 encode_buffer_interleaved: *library.get(b"lame_encode_buffer_interleaved\0")?,
@@ -117,18 +121,28 @@ pub(crate) struct Lame {
 unsafe impl Send for Lame {}
 
 impl Lame {
-    /// An encoder that writes frames alone: no tag, no information frame.
+    /// An encoder that writes frames alone: no tag, no information frame. LAME makes the sound a little quieter at
+    /// most bit rates (0.95, presets.c): that is taken back, so that it comes out as loud as it was.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let lame = Self::scaled(settings, 1.0)?;
+        // SAFETY: the handle is from `lame_init`.
+        match unsafe { (lame.functions.get_scale)(lame.handle.as_ptr()) } {
+            scale if scale > 0.0 && scale < 1.0 => Self::scaled(settings, scale.recip()),
+            _ => Ok(lame),
+        }
+    }
+
+    fn scaled(settings: Settings, scale: f32) -> Result<Self, Error> {
         let functions = Functions::get()?;
         // SAFETY: takes nothing.
         let handle = NonNull::new(unsafe { (functions.init)() })
             .ok_or_else(|| Error::Refused("LAME: no memory".to_owned()))?;
         let lame = Self { functions, handle, channels: settings.channels };
-        lame.set_up(settings)?;
+        lame.set_up(settings, scale)?;
         Ok(lame)
     }
 
-    fn set_up(&self, settings: Settings) -> Result<(), Error> {
+    fn set_up(&self, settings: Settings, scale: f32) -> Result<(), Error> {
         let functions = self.functions;
         let mode = if settings.channels == 1 { MONO } else { JOINT_STEREO };
         let values: [(Set, c_int); 7] = [
@@ -142,6 +156,8 @@ impl Lame {
         ];
         // SAFETY: the handle is from `lame_init` and not closed before `self` is dropped.
         let set = values.iter().all(|(set, value)| unsafe { set(self.handle.as_ptr(), *value) } >= 0);
+        // SAFETY: as above.
+        let set = set && unsafe { (functions.set_scale)(self.handle.as_ptr(), scale) } >= 0;
         // SAFETY: as above.
         if set && unsafe { (functions.init_params)(self.handle.as_ptr()) } >= 0 {
             return Ok(());

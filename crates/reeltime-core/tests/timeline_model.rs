@@ -5,14 +5,17 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use common::{FORMAT, Item, Run, Runs, both, packet, place, sequenced, survey};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
-use reeltime_core::log::{Counting, Event, GapReason};
+use reeltime_core::log::{Counting, Event, GapReason, PacketMeta};
+use reeltime_core::render::DriftMeter;
 use reeltime_core::time::Micros;
-use reeltime_core::timeline::{Gap, Layout, Mark, Pause, REORDER_PACKETS, REORDER_TIME, SETTLE, STALL};
+use reeltime_core::timeline::{
+    Gap, Layout, Mark, Pause, REORDER_PACKETS, REORDER_TIME, SETTLE, STALL, Stall,
+};
 
 /// One sample of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,10 @@ struct Model {
 }
 
 /// A packet that was placed, and what had happened since the one before.
+#[derive(Clone)]
 struct Accepted {
     at: u64,
+    samples: u64,
     delay: i64,
     arrival: Micros,
     reconnected: bool,
@@ -97,6 +102,7 @@ fn counted(counting: Counting, log: &[Item]) -> Model {
                 let lasting = pause_since.map_or(0, |since| meta.arrival.0 - since.0);
                 accepted.push(Accepted {
                     at,
+                    samples: to - at,
                     delay: samples_of(meta.arrival) - to as i64,
                     arrival: meta.arrival,
                     reconnected,
@@ -112,7 +118,7 @@ fn counted(counting: Counting, log: &[Item]) -> Model {
     for position in axis.len() as u64..last {
         axis.push(explained(&ranges, position).unwrap_or(Cell::Gap(GapReason::Discarded)));
     }
-    let stalls = if counting == Counting::Arrival { stalls(&accepted) } else { Vec::new() };
+    let stalls = if counting == Counting::Arrival { by_hindsight(&accepted) } else { Vec::new() };
     for mark in &mut model.marks {
         let before = stalls.iter().filter(|(at, _)| *at < mark.at);
         mark.at += before.map(|(_, cells)| cells.len() as u64).sum::<u64>();
@@ -123,6 +129,45 @@ fn counted(counting: Counting, log: &[Item]) -> Model {
         model.cells.push(cell);
     }
     model
+}
+
+/// What is inserted before which position: without what is the clock's, where a clock it was.
+fn by_hindsight(packets: &[Accepted]) -> Vec<(u64, Vec<Cell>)> {
+    let late = clock(packets);
+    let rest = packets.iter().map(|packet| Accepted { delay: packet.delay - late(packet), ..packet.clone() });
+    let found = stalls(&rest.collect::<Vec<_>>());
+    let mut meter = DriftMeter::new(FORMAT.rate, Counting::Arrival);
+    for packet in packets {
+        let meta = PacketMeta { arrival: packet.arrival, timestamp: packet.at, sequence: None };
+        meter.packet(meta, packet.samples);
+    }
+    let inserted = found.iter().map(|(at, cells)| Stall { before: *at, samples: cells.len() as u64 });
+    match meter.drift(&Layout { stalls: inserted.collect(), ..Layout::default() }) {
+        Some(_) => found,
+        None => stalls(packets),
+    }
+}
+
+/// How much of a packet's delay is its source's clock: told minute by minute, up to the one before its own.
+fn clock(packets: &[Accepted]) -> impl Fn(&Accepted) -> i64 {
+    let (first, base) = packets.first().map_or((Micros(0), 0), |packet| (packet.arrival, packet.delay));
+    let minute = move |packet: &Accepted| (packet.arrival.0 - first.0) as i64 / 60_000_000;
+    let mut least = BTreeMap::new();
+    for packet in packets {
+        let delays =
+            packets.iter().filter(|other| minute(other) == minute(packet)).map(|other| other.delay - base);
+        least.entry(minute(packet)).or_insert_with(|| delays.min().unwrap());
+    }
+    move |packet| {
+        let over: Vec<_> = least.range(..minute(packet)).collect();
+        let origin = over.first().map_or(0, |(_, least)| **least);
+        over.windows(2).fold(origin, |late, pair| {
+            let ((since, before), (until, after)) = (pair[0], pair[1]);
+            let (minutes, rise) = (until - since, after - before);
+            let most = samples_of(Micros(minutes as u64 * 60 * 320 + 25_000));
+            late + if rise.abs() <= most { rise } else { (late - origin) * minutes / since.max(&1) }
+        })
+    }
 }
 
 /// What is inserted before which position: by the definition, quadratic.
@@ -319,6 +364,19 @@ fn counted_log() -> impl Strategy<Value = Vec<Item>> {
     })
 }
 
+/// A source whose clock is off by so many parts in a million, for up to 70 minutes; it is silent now and then.
+fn drifting_log() -> impl Strategy<Value = Vec<Item>> {
+    let silent = prop::collection::vec((0..840_u64, 300..30_000_u64), 0..3);
+    (-330..330_i64, 10..840_u64, silent, 0..20_u64).prop_map(|(ppm, packets, silent, jitter)| {
+        let item = |number: u64| {
+            let clock = (number as i64 + 1) * (5_000_000 + 5 * ppm) / 1_000;
+            let away = silent.iter().filter(|(at, _)| *at <= number).map(|(_, millis)| millis).sum::<u64>();
+            packet(clock as u64 + away + number * 7 % (jitter + 1), number * 500, 500)
+        };
+        (0..packets).map(item).collect()
+    })
+}
+
 /// One packet of a source with timestamps: how long the codec is silent before it, how many places it comes too
 /// late, whether it is lost, whether it comes again and how many places later.
 type Sent = (u64, u64, bool, Option<u64>);
@@ -368,6 +426,17 @@ fn config() -> ProptestConfig {
     };
     let failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")) as Box<_>);
     ProptestConfig { rng_seed, failure_persistence, ..usual }
+}
+
+proptest! {
+    // Each is an hour long.
+    #![proptest_config(ProptestConfig { cases: config().cases / 8, ..config() })]
+
+    #[test]
+    fn clocks_that_are_off_are_told_from_stalls_as_the_model_says(log in drifting_log()) {
+        let (layout, runs) = both(Counting::Arrival, &log);
+        same(&counted(Counting::Arrival, &log), &layout, &runs);
+    }
 }
 
 proptest! {

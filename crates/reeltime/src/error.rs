@@ -30,6 +30,12 @@ pub enum Error {
     /// A track's log cannot be read.
     #[error(transparent)]
     Log(#[from] ChainError),
+    /// No more files are made on demand at the same time.
+    #[error("as many files as may be, {limit}, are being made at this moment: ask again in a few seconds")]
+    Busy {
+        /// How many may be made.
+        limit: usize,
+    },
     /// A key template gave no key.
     #[error(transparent)]
     Key(#[from] KeyError),

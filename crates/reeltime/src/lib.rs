@@ -13,6 +13,7 @@
 //! | [`catalogue`] | which recordings there are |
 //! | [`upload`] | getting files into a store that may be away |
 
+mod blocking;
 pub mod catalogue;
 mod crash;
 mod encode;

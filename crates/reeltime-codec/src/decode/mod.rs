@@ -17,9 +17,9 @@ pub use flac::Flac;
 /// [`Error::Refused`] where libopus refuses: a format that [`Format::new`] refuses, or no memory.
 pub fn decoder(format: Format) -> Result<Box<dyn Decoder>, Error> {
     Ok(match format.codec {
-        Codec::S16le => Box::new(pcm::Linear::new(format)),
-        Codec::Mulaw => Box::new(pcm::Table::new(format, &g711::MULAW)),
-        Codec::Alaw => Box::new(pcm::Table::new(format, &g711::ALAW)),
+        Codec::S16le => Box::new(pcm::Pcm::new(format, None)),
+        Codec::Mulaw => Box::new(pcm::Pcm::new(format, Some(&g711::MULAW))),
+        Codec::Alaw => Box::new(pcm::Pcm::new(format, Some(&g711::ALAW))),
         Codec::Opus => Box::new(opus::OpusDecoder::new(format)?),
     })
 }

@@ -20,8 +20,8 @@ pub fn encoder(container: Container, spec: &Spec) -> Result<Box<dyn Encoder>, Er
     Ok(match container {
         Container::Wav => Box::new(Wav::new(spec)),
         Container::Flac => Box::new(Flac::new(spec)),
-        Container::Ogg => Box::new(opus::Ogg::new(spec)?),
-        Container::Webm => Box::new(opus::Webm::new(spec)?),
+        Container::Ogg => Box::new(opus::Opus::ogg(spec)?),
+        Container::Webm => Box::new(opus::Opus::webm(spec)?),
         Container::Mp3 => Box::new(mp3::Mp3::new(spec)?),
         Container::Mp4 => Box::new(mp4::Mp4::new(spec)?),
     })

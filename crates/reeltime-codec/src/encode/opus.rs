@@ -109,48 +109,27 @@ fn libopus(spec: &Spec, bitrate: u32) -> Result<(Libopus, i32), ::opus::Error> {
     Ok((libopus, delay))
 }
 
-/// Opus in Ogg: append only, nothing is known of the end.
-pub(super) struct Ogg {
+/// A file of Opus.
+pub(super) struct Opus {
     packets: Packets,
-    muxer: ogg::Muxer,
+    muxer: Muxer,
 }
 
-impl Ogg {
-    pub(super) fn new(spec: &Spec) -> Result<Self, Error> {
+/// What the packets are put into.
+enum Muxer {
+    /// Append only: nothing is known of the end.
+    Ogg(ogg::Muxer),
+    Webm(webm::Muxer),
+}
+
+impl Opus {
+    pub(super) fn ogg(spec: &Spec) -> Result<Self, Error> {
         let packets = Packets::new(Container::Ogg, spec)?;
         let muxer = ogg::Muxer::encoded(spec.channels, SERIAL, packets.pre_skip, spec.rate, &spec.tags);
-        Ok(Self { packets, muxer })
-    }
-}
-
-impl Encoder for Ogg {
-    fn start(&mut self, out: &mut Vec<u8>) {
-        self.muxer.head(out);
+        Ok(Self { packets, muxer: Muxer::Ogg(muxer) })
     }
 
-    fn push(&mut self, samples: &[i16], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.packets.push(samples, |packet| self.muxer.packet(packet, PACKET_SAMPLES, out))
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let end = self.packets.finish(|packet| self.muxer.packet(packet, PACKET_SAMPLES, out))?;
-        self.muxer.finish_at(end, out);
-        Ok(())
-    }
-
-    fn head(&self) -> Option<Vec<u8>> {
-        None
-    }
-}
-
-/// Opus in `WebM`.
-pub(super) struct Webm {
-    packets: Packets,
-    muxer: webm::Muxer,
-}
-
-impl Webm {
-    pub(super) fn new(spec: &Spec) -> Result<Self, Error> {
+    pub(super) fn webm(spec: &Spec) -> Result<Self, Error> {
         let packets = Packets::new(Container::Webm, spec)?;
         let stream = webm::Stream {
             channels: spec.channels,
@@ -159,26 +138,44 @@ impl Webm {
             samples: spec.samples.map(|samples| samples.saturating_mul(packets.factor)),
             tags: spec.tags.clone(),
         };
-        Ok(Self { packets, muxer: webm::Muxer::new(stream) })
+        Ok(Self { packets, muxer: Muxer::Webm(webm::Muxer::new(stream)) })
     }
 }
 
-impl Encoder for Webm {
+impl Muxer {
+    fn packet(&mut self, packet: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Ogg(ogg) => ogg.packet(packet, PACKET_SAMPLES, out),
+            Self::Webm(webm) => webm.packet(packet, PACKET_SAMPLES, out),
+        }
+    }
+}
+
+impl Encoder for Opus {
     fn start(&mut self, out: &mut Vec<u8>) {
-        self.muxer.head(out);
+        match &mut self.muxer {
+            Muxer::Ogg(ogg) => ogg.head(out),
+            Muxer::Webm(webm) => webm.head(out),
+        }
     }
 
     fn push(&mut self, samples: &[i16], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.packets.push(samples, |packet| self.muxer.packet(packet, PACKET_SAMPLES, out))
+        self.packets.push(samples, |packet| self.muxer.packet(packet, out))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let end = self.packets.finish(|packet| self.muxer.packet(packet, PACKET_SAMPLES, out))?;
-        self.muxer.finish_at(end, out);
+        let end = self.packets.finish(|packet| self.muxer.packet(packet, out))?;
+        match &mut self.muxer {
+            Muxer::Ogg(ogg) => ogg.finish_at(end, out),
+            Muxer::Webm(webm) => webm.finish_at(end, out),
+        }
         Ok(())
     }
 
     fn head(&self) -> Option<Vec<u8>> {
-        self.muxer.final_head()
+        match &self.muxer {
+            Muxer::Ogg(_) => None,
+            Muxer::Webm(webm) => webm.final_head(),
+        }
     }
 }

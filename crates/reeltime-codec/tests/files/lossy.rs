@@ -68,7 +68,9 @@ fn every_rate_of_every_kind_begins_where_it_began_and_is_as_loud() {
                     assert_eq!(lag, 0, "{case}, alike {alike}");
                     assert!(alike > 0.98, "{case}: alike {alike}");
                     let (sent, heard) = (level(&sent), level(&heard));
-                    assert!((sent - heard).abs() < 0.5, "{case}: {sent:.1} dB become {heard:.1}");
+                    // LAME's own scale, which is taken back, would be 0.45.
+                    let most = if container == Container::Mp3 { 0.2 } else { 0.5 };
+                    assert!((sent - heard).abs() < most, "{case}: {sent:.1} dB become {heard:.1}");
                 }
             }
         }

@@ -123,6 +123,14 @@ impl Mixer {
         Ok(Self { rate, pauses, open, origin, latecomers, tracks, cuts, range, at, limiter, mix, block })
     }
 
+    /// Samples per second of a mix of these: as planned, else the highest of those that are heard.
+    ///
+    /// # Errors
+    /// See [`MixError`].
+    pub fn rate(plan: &Plan, tracks: &[TrackInput]) -> Result<u32, MixError> {
+        chosen_rate(plan, tracks, &Casting::new(&plan.arrangement, tracks)?)
+    }
+
     /// Rate, channels and length of what is made: for the encoder.
     pub fn spec(&self) -> Spec {
         Spec {

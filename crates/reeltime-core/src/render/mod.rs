@@ -8,7 +8,6 @@
 //! | [`LoudnessMeter`], [`DriftMeter`] | what a mixer is told of a track beforehand: its gain, and its clock's drift |
 
 mod casting;
-mod drift;
 mod lane;
 mod limiter;
 mod loudness;
@@ -20,7 +19,7 @@ mod resample;
 mod sides;
 mod track;
 
-pub use drift::{Drift, DriftMeter};
+pub use crate::timeline::{Drift, DriftMeter};
 pub use loudness::LoudnessMeter;
 pub use mix::{MixRenderer, Mixer, Need};
 pub use pcm::{Run, TrackPcm};

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::drift::Drift;
 use crate::time::Micros;
-use crate::timeline::Layout;
+use crate::timeline::{Drift, Layout};
 
 /// From a track's timeline to the mix's.
 #[derive(Clone, Copy, Debug)]

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use super::drift::Drift;
 use crate::codec::{Decoder, EncodeError};
 use crate::media::Format;
 use crate::time::Micros;
-use crate::timeline::{Counting, Layout};
+use crate::timeline::{Counting, Drift, Layout};
 
 /// Which speakers are heard on which channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

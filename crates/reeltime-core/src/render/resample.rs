@@ -10,8 +10,8 @@ use rubato::{
     SincInterpolationType, WindowFunction,
 };
 
-use super::drift::Drift;
 use super::plan::MixError;
+use crate::timeline::Drift;
 
 /// The shortest unit at the lower of two rates, in samples: the longer, the nearer its filter comes to half the
 /// rate, and the later it answers (20 ms at 16 kHz).

@@ -20,7 +20,7 @@
 //! | order | as logged | as logged | by sequence, else by timestamp, within [`REORDER_PACKETS`] and [`REORDER_TIME`] |
 //! | starts before the end of what is placed | trimmed, or dropped as a duplicate | the same | the same; dropped as late where its turn is over |
 //! | starts behind that end | a gap, with the reason an event gives, else `discarded` | the same | an event's reason, else `loss` where sequence numbers are missing too, nothing (the codec's silence) where none is, `silent_source` where there are none |
-//! | arrives later than its count says | a gap, where it is more than [`STALL`] and is not made up within [`SETTLE`] | – | – |
+//! | arrives later than its count says | a gap, where it is more than [`STALL`] and is not made up within [`SETTLE`]; once the track is over, what its clock [drifts](DriftMeter) is none | – | – |
 //! | clock of the source starts anew | – | – | placed by arrival |
 //!
 //! An Opus packet cannot be trimmed: where it overlaps by half or more it is dropped, else it is moved.
@@ -30,13 +30,16 @@ use serde::{Deserialize, Serialize};
 use crate::log::GapReason;
 use crate::time::Micros;
 
+mod arrivals;
 mod cover;
+mod drift;
 mod order;
 mod placer;
 mod stall;
 mod survey;
 
 pub use crate::log::Counting;
+pub use drift::{Drift, DriftMeter};
 pub use placer::{Placer, Sink};
 pub use survey::Survey;
 

@@ -1,7 +1,7 @@
 //! Stalls: time that passed at the recorder while the source counted nothing.
 //!
-//! A packet's *delay* is its arrival less the position where it ends, both from the first packet on (arrival is
-//! when a packet's last byte was read, so its end is what it is compared with: a sender of long packets is not
+//! A packet's *delay* is its arrival less the position where it ends, both from the first packet on, and less what is
+//! known to be its source's clock (arrival is when a packet's last byte was read, so its end is what it is compared with: a sender of long packets is not
 //! late by one packet). Time is inserted before packet *i* where the least delay of *i* and of all packets that
 //! arrive within [`SETTLE`] after it exceeds what has been inserted by more than [`STALL`]; that least delay is
 //! then what has been inserted. So a burst that makes the time up leaves no gap, and one that makes up half of it
@@ -50,7 +50,6 @@ pub(super) struct Inserted {
 #[derive(Clone, Debug)]
 pub(super) struct Stalls {
     rate: u32,
-    base: Option<i64>,
     inserted: i64,
     waiting: VecDeque<Candidate>,
     done: Inserted,
@@ -59,14 +58,12 @@ pub(super) struct Stalls {
 impl Stalls {
     pub(super) const fn new(rate: u32) -> Self {
         let done = Inserted { stalls: Vec::new(), holes: Vec::new() };
-        Self { rate, base: None, inserted: 0, waiting: VecDeque::new(), done }
+        Self { rate, inserted: 0, waiting: VecDeque::new(), done }
     }
 
-    /// A packet whose media lies at `at..end`. `before` is asked only where time may be inserted.
+    /// A packet whose media begins at `at`, with its delay in samples. `before` is asked only where time may be inserted.
     #[inline]
-    pub(super) fn packet(&mut self, at: u64, end: u64, arrival: Micros, before: impl FnOnce() -> Before) {
-        let delay = signed(arrival.to_samples(self.rate)) - signed(end);
-        let delay = delay - *self.base.get_or_insert(delay);
+    pub(super) fn packet(&mut self, at: u64, delay: i64, arrival: Micros, before: impl FnOnce() -> Before) {
         self.settle(arrival);
         self.lower(delay);
         if delay > self.level() + self.stall() {

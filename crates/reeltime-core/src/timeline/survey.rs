@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::arrivals::Arrivals;
 use super::cover::{Absent, Fit, Front, Hole, Known};
 use super::order::{Follows, Order, Placed, Turn as Admitted};
-use super::stall::{Before, Stalls, merge};
+use super::stall::{Before, Inserted, merge};
 use super::{Counting, Gap, Layout, Mark, Pause, Turn};
 use crate::log::{Event, GapReason, PacketMeta};
 use crate::media::Format;
@@ -17,7 +18,8 @@ pub struct Survey {
     counting: Counting,
     front: Front,
     order: Order<()>,
-    stalls: Stalls,
+    /// Of a source without timestamps.
+    arrivals: Option<Arrivals>,
     known: Known,
     holes: Vec<Hole>,
     lead: u64,
@@ -74,7 +76,7 @@ impl Survey {
             counting,
             front: Front::new(format),
             order: Order::new(format.rate),
-            stalls: Stalls::new(format.rate),
+            arrivals: (counting == Counting::Arrival).then(|| Arrivals::new(format.rate)),
             known: Known::default(),
             holes: Vec::new(),
             lead: 0,
@@ -122,18 +124,24 @@ impl Survey {
         }
     }
 
-    /// Where everything is, as of now; costs as much as there are gaps, pauses, marks and turns.
+    /// Where everything is, as of now, for who follows it; costs as much as there are gaps, pauses, marks and turns.
     pub fn layout(&self) -> Layout {
-        self.clone().finish()
+        let mut survey = self.clone();
+        let inserted = survey.arrivals.take().map(Arrivals::so_far);
+        survey.with(inserted.unwrap_or_default())
     }
 
-    /// Where everything is.
+    /// Where everything is, once the track is over: with hindsight of all of it.
     pub fn finish(mut self) -> Layout {
+        let inserted = self.arrivals.take().map(Arrivals::finish);
+        self.with(inserted.unwrap_or_default())
+    }
+
+    fn with(mut self, inserted: Inserted) -> Layout {
         self.release(Micros(0), true);
         if let Some(end) = self.known.end() {
             self.fill_to(end);
         }
-        let inserted = self.stalls.finish();
         let samples = self.front.end + inserted.stalls.iter().map(|stall| stall.samples).sum::<u64>();
         let mut layout = Layout {
             start: self
@@ -187,9 +195,9 @@ impl Survey {
         let Some(fit) = self.front.fit(meta.timestamp, samples) else { return };
         let counted_pause = self.hole_before(before, fit, Some(&DISCARDED));
         self.known.forget_before(self.front.end);
-        if self.counting == Counting::Arrival {
+        if let Some(arrivals) = &mut self.arrivals {
             let (pausing, reconnected, rate) = (&self.pausing, self.reconnected, self.rate);
-            self.stalls.packet(fit.at, fit.at + fit.samples, meta.arrival, || Before {
+            arrivals.packet(fit, meta.arrival, || Before {
                 reconnected,
                 paused: pausing.until(meta.arrival).to_samples(rate).saturating_sub(counted_pause),
                 reason: pausing.reason.clone(),

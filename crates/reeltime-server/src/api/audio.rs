@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use reeltime::CodecError;
-use reeltime::Error;
 use reeltime::recorder::{Media, MediaError, Selection, UnknownSeating};
-use reeltime::store::StoreError;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::media::{Container, UnknownContainer};
 use reeltime_core::render::Pauses;
@@ -19,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Fields, Id, unprocessable};
-use super::media::{Answer, File};
+use super::media::{File, unread, wants_part};
 use crate::app::App;
 use crate::now;
 use crate::problem::{Details, Problem, capitalised};
@@ -42,11 +39,12 @@ pub(crate) struct StreamFields {
     participant: Option<String>,
     /// Only this track, by its id: for a participant with several
     track: Option<String>,
-    /// 1: go on to the end of a recording that is being made
+    /// 1: go on to the end of a recording that is being made. A mix, in mono or stereo, takes in who joins later; a
+    /// channel a track, or one track, stays with those who are there
     follow: Option<String>,
     /// 1: G.711 as linear samples of 16 bit
     decode: Option<String>,
-    /// Every speaker at this loudness, in LUFS (EBU R 128)
+    /// Every speaker at this loudness, in LUFS (EBU R 128); who joins what is followed is heard as recorded
     #[param(example = "-16")]
     loudness: Option<String>,
     /// silence or skip: what stands where recording was paused
@@ -157,7 +155,8 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
 
 /// The audio of a recording
 ///
-/// While it is being recorded: without a range a snapshot, with `follow=1` to its end.
+/// While it is being recorded: without a range a snapshot, with `follow=1` to its end. What has to be made first is sent
+/// while it is made; who asks for a part of it waits until all of it is.
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/stream", tag = "recordings",
     params(("id" = Uuid, Path), StreamFields, ("Range" = Option<String>, Header, example = "bytes=0-99")), responses(
     (status = 200, description = "All of it", content_type = "audio/wav"),
@@ -167,7 +166,8 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     (status = 406, description = "It cannot be had in this format", body = Details, content_type = "application/problem+json"),
     (status = 409, description = "Nothing is recorded yet", body = Details, content_type = "application/problem+json"),
     (status = 416, description = "The range begins behind the end", body = Details, content_type = "application/problem+json"),
-    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json")))]
+    (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json"),
+    (status = 503, description = "It has to be made, and as many files as may be are being made", body = Details, content_type = "application/problem+json")))]
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Identity>,
@@ -177,27 +177,11 @@ pub(crate) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let media = open(&app, &identity, id, asked).await?;
-    let file = describe(id, &media);
-    let answer = file.answer(&headers);
-    let mut response = file.head(&answer);
-    let range = match answer {
-        Answer::Whole => None,
-        Answer::Part(bytes) => Some(bytes),
-        Answer::NotModified | Answer::Beyond(_) => return Ok(response),
+    let media = match method == Method::GET && wants_part(&headers) {
+        true => media.made_whole().await.map_err(unread)?,
+        false => media,
     };
-    *response.body_mut() = match method {
-        // Its length is not that of an empty body.
-        Method::HEAD => Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>()),
-        _ => Body::from_stream(media.read(range).await.map_err(unread)?),
-    };
-    Ok(response)
-}
-
-pub(super) fn unread(error: Error) -> Problem {
-    if matches!(error, Error::Store(StoreError::NotFound { .. })) {
-        return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
-    }
-    Problem::internal(error)
+    describe(id, &media).serve(&method, &headers, |range| media.read(range)).await
 }
 
 async fn open(

@@ -3,12 +3,15 @@
 
 use std::ops::Range;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reeltime::Error;
+use reeltime::store::{ByteStream, StoreError};
 use reeltime_core::range::{self, Resolved};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, capitalised};
 
 /// What is known of the file before any of it is read.
 #[derive(Clone, Debug)]
@@ -35,6 +38,31 @@ pub(crate) enum Answer {
 }
 
 impl File {
+    /// Answers a request for it; `read` gives all of it, or a range.
+    pub(crate) async fn serve<R>(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        read: impl FnOnce(Option<Range<u64>>) -> R,
+    ) -> Result<Response, Problem>
+    where
+        R: Future<Output = Result<ByteStream, Error>>,
+    {
+        let answer = self.answer(headers);
+        let mut response = self.head(&answer);
+        let range = match answer {
+            Answer::Whole => None,
+            Answer::Part(bytes) => Some(bytes),
+            Answer::NotModified | Answer::Beyond(_) => return Ok(response),
+        };
+        *response.body_mut() = match *method {
+            // Its length is not that of an empty body.
+            Method::HEAD => Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>()),
+            _ => Body::from_stream(read(range).await.map_err(unread)?),
+        };
+        Ok(response)
+    }
+
     /// Reads the conditions and the range of a request, in the order of RFC 9110 §13.2.2.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Answer {
         if request.get(header::IF_NONE_MATCH).is_some_and(|tags| self.is_among(tags)) {
@@ -96,6 +124,23 @@ impl File {
         }
         response
     }
+}
+
+/// Whether a part of a file is asked for, and not all of it, as browsers ask for it at first.
+pub(crate) fn wants_part(headers: &HeaderMap) -> bool {
+    headers.get(header::RANGE).is_some_and(|range| range != "bytes=0-")
+}
+
+/// Why there are no bytes, as a client is told.
+pub(crate) fn unread(error: Error) -> Problem {
+    if matches!(error, Error::Store(StoreError::NotFound { .. })) {
+        return Problem::new(StatusCode::GONE, "The file of this recording was removed from its store");
+    }
+    if matches!(error, Error::Busy { .. }) {
+        let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, capitalised(&error.to_string()));
+        return busy.with(header::RETRY_AFTER, "5");
+    }
+    Problem::internal(error)
 }
 
 fn beyond(length: u64) -> Response {

@@ -73,6 +73,9 @@ fn describe_figures() {
     describe_gauge!("reeltime_ready", "1 where a new session would be taken");
     describe_gauge!("reeltime_sessions", "Sessions now");
     describe_gauge!("reeltime_recordings", "Recordings that are not published yet");
+    describe_gauge!("reeltime_renders", "Files that are made on demand now");
+    describe_counter!("reeltime_renders_refused_total", "Files that were not made, since too many were");
+    counter!("reeltime_renders_refused_total").absolute(0);
     describe_gauge!("reeltime_spool_bytes", "Bytes of all logs in the spool");
     describe_gauge!("reeltime_spool_budget_bytes", "Bytes the spool may hold; 0: no limit");
     describe_gauge!("reeltime_disk_free_bytes", "Bytes free on the spool's disk");
@@ -137,6 +140,7 @@ fn observe(app: &App) {
         ("reeltime_ready", u64::from(found.refusal.is_none())),
         ("reeltime_sessions", found.sessions as u64),
         ("reeltime_recordings", found.recordings as u64),
+        ("reeltime_renders", found.renders as u64),
         ("reeltime_spool_bytes", found.usage.bytes),
         ("reeltime_spool_budget_bytes", found.usage.budget),
         ("reeltime_disk_free_bytes", found.usage.free),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::{self, HeaderMap};
@@ -13,9 +12,9 @@ use reeltime_core::peaks::{Bits, PeaksFormat};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::audio::{number, told, track_id, unread};
+use super::audio::{number, told, track_id};
 use super::extract::{Fields, Id, unprocessable};
-use super::media::{Answer, File};
+use super::media::File;
 use crate::app::App;
 use crate::problem::{Details, Problem};
 use crate::security::Identity;
@@ -122,16 +121,7 @@ pub(crate) async fn peaks(
     };
     // They are small, and whole.
     headers.remove(header::RANGE);
-    let answer = file.answer(&headers);
-    let mut response = file.head(&answer);
+    let mut response = file.serve(&method, &headers, |_| peaks.read()).await?;
     response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-    if answer == Answer::NotModified {
-        return Ok(response);
-    }
-    *response.body_mut() = match method {
-        // Its length is not that of an empty body.
-        Method::HEAD => Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>()),
-        _ => Body::from_stream(peaks.read().await.map_err(unread)?),
-    };
     Ok(response)
 }

@@ -119,6 +119,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "24h",
         "A recording of segments that its client does not finalize is finalized after so long",
     ),
+    row("render_limit", "N", "32", "Files made on demand at a time; beyond, clients are told to come back"),
     row("flush_interval", "TIME", "200ms", "A killed process loses at most this much of what it received"),
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),
     row("resume_window", "TIME", "30s", "How long a lost session waits for its client to come back"),

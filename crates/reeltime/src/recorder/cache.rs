@@ -12,6 +12,7 @@ use reeltime_core::id::RecordingId;
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use crate::blocking::remove;
 use crate::render::Made;
 
 /// The folder of such files.
@@ -171,7 +172,7 @@ impl Made for Keeping {
 impl Drop for Keeping {
     fn drop(&mut self) {
         // Gone already where it was completed.
-        let _ = fs::remove_file(&self.part);
+        remove(std::mem::take(&mut self.part));
     }
 }
 
@@ -188,15 +189,18 @@ fn make_room(folder: &Path, budget: u64, newest: &Path) {
 /// Removes the files that were asked for longest ago, as long as `more` of so many bytes that are left are to go; `newest`
 /// stays.
 fn remove_oldest(folder: &Path, newest: Option<&Path>, more: impl Fn(u64) -> bool) {
-    let folders = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = folders.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let (folders, parts): (Vec<_>, Vec<_>) = entries(folder).partition(|entry| entry.path().is_dir());
+    let files = folders.into_iter().flat_map(|folder| entries(&folder.path()));
     let known = |entry: fs::DirEntry| {
         let metadata = entry.metadata().ok()?;
         Some((metadata.modified().ok()?, metadata.len(), entry.path()))
     };
     let mut files: Vec<_> = files.filter_map(known).collect();
     files.sort();
-    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+    // What is still made counts, and stays.
+    let made: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum();
+    let mut total: u64 = made + files.iter().map(|(_, size, _)| size).sum::<u64>();
     for (_, size, path) in files {
         if !more(total) {
             return;
@@ -278,6 +282,23 @@ mod tests {
             cache.adopt(&key(1, what), &part);
             assert_eq!((read(&cache, &key(1, what)).is_some(), part.exists()), (kept, !kept), "{what}");
         }
+    }
+
+    #[test]
+    fn what_is_still_made_counts_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 250, 0);
+        let outline = cache.part();
+        fs::write(&outline, [0; 100]).unwrap();
+        for number in [1, 2] {
+            keep(&cache, &key(number, "a"), &[0; 100]);
+            if let Some((file, _)) = cache.find(&key(number, "a")) {
+                file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64))
+                    .unwrap();
+            }
+        }
+        assert_eq!([1, 2].map(|number| read(&cache, &key(number, "a")).is_some()), [false, true]);
+        assert!(outline.exists());
     }
 
     #[test]

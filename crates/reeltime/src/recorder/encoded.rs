@@ -1,6 +1,6 @@
 //! The transcribe socket's files in the format that is set: what the WAV would hold, encoded when the session is over.
 
-use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -19,12 +19,12 @@ use super::peaks::{BASE, kept_key};
 use super::publish::{Settled, master, new_object};
 use super::selection::MediaError;
 use super::view::is_flat;
+use crate::blocking::blocking;
 use crate::catalogue::{ObjectKind, StoredObject};
 use crate::encode::{Encoding, nearest};
 use crate::error::Error;
 use crate::render::{Job, render};
 use crate::spool::Chain;
-use crate::store::read_file;
 
 impl Recorder {
     /// Stores a track in the format that its façade asks for. `None` where that is WAV, or cannot be made: no recording
@@ -47,11 +47,7 @@ impl Recorder {
         };
         let key = self.key(recording, &track.header, format.name())?;
         let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, format.mime());
-        let body = || {
-            let file = File::open(part.path()).map_err(Error::Spool)?;
-            let size = file.metadata().map_err(Error::Spool)?.len();
-            Ok(read_file(Arc::new(file), 0..size))
-        };
+        let body = || Ok(part.read());
         let stored = self.put(recording, object, Some(part.path()), body).await?;
         Ok(Some((stored, format)))
     }
@@ -79,30 +75,33 @@ impl Recorder {
         };
         let spec =
             Spec { rate: format.rate, channels: format.channels, samples: Some(samples), bitrate, tags };
-        let encoder = nearest(container, &spec)?;
-        let peaks = PeaksEncoder::new(&spec, BASE, 1.0);
-        let part = || Part::create(self.inner().cache.part()).map_err(Error::Spool);
-        let ((file_part, file), (peaks_part, peaks_file)) = (part()?, part()?);
-        let mut encodings = vec![
-            Encoding::begin(encoder, head.len(), file.into_file()),
-            Encoding::begin(Box::new(peaks), head.len(), peaks_file.into_file()),
-        ];
-        let chain = Chain::find(&**self.inner().spool.disk(), track.log.id()).map_err(Error::from)?;
+        let ((file_part, file), (peaks_part, peaks_file)) = (self.part().await?, self.part().await?);
+        let (disk, id) = (Arc::clone(self.inner().spool.disk()), track.log.id());
+        let begun = blocking(move || {
+            let peaks = PeaksEncoder::new(&spec, BASE, 1.0);
+            let encodings = vec![
+                Encoding::begin(nearest(container, &spec)?, head.len(), file.into_file()),
+                Encoding::begin(Box::new(peaks), head.len(), peaks_file.into_file()),
+            ];
+            let chain = Chain::find(&*disk, id).map_err(Error::from)?;
+            Ok::<_, MediaError>((encodings, chain))
+        });
+        let (mut encodings, chain) = begun.await?;
         let layout = track.layout.clone();
         let mut wav = render(Job { chain: Arc::new(chain), format, counting, layout, output, range: None });
         while let Some(chunk) = wav.next().await {
             let chunk = chunk.map_err(Error::Spool)?;
-            let step = tokio::task::spawn_blocking(move || {
+            let step = blocking(move || {
                 encodings.iter_mut().try_for_each(|encoding| encoding.push(&chunk))?;
-                std::io::Result::Ok(encodings)
+                io::Result::Ok(encodings)
             });
-            encodings = step.await.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
+            encodings = step.await.map_err(Error::Spool)?;
         }
-        for encoding in encodings {
-            encoding.finish().map_err(Error::Spool)?;
-        }
+        let finished =
+            blocking(move || encodings.into_iter().try_for_each(|encoding| encoding.finish().map(drop)));
+        finished.await.map_err(Error::Spool)?;
         let key = kept_key(recording.id, &[track.log.id()], format.channels, BASE);
-        self.inner().cache.adopt(&key, peaks_part.path());
+        self.keep(&key, peaks_part).await?;
         Ok(file_part)
     }
 }

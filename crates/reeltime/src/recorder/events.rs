@@ -12,11 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use super::live::LiveRecording;
-use super::media::gapless;
 use super::view::{RecordingView, TrackView};
 use super::{Recorder, Refusal};
 use crate::catalogue::RecordingState;
 use crate::error::Error;
+use crate::render::gapless;
 
 /// How often a recording is looked at.
 const BEAT: Duration = Duration::from_millis(500);

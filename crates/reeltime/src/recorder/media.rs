@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::media::{Codec, Container};
 use reeltime_core::render::{Gaps, Output, Samples, Sizes, TrackRenderer};
-use reeltime_core::timeline::{Counters, Counting, Layout};
+use reeltime_core::timeline::{Counting, Layout};
 
 use super::Recorder;
 use super::cache::CacheKey;
@@ -22,8 +23,9 @@ use super::publish::{Settled, extension, master};
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::view::is_flat;
+use crate::blocking::{BrokenOff, blocking};
 use crate::error::Error;
-use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, render};
+use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, gapless, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
@@ -85,17 +87,16 @@ impl Recorder {
             return Err(MediaError::Loudness(loudness));
         }
         if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
-            match self.live_media(&live, &tracks, selection) {
+            let (recorder, asked) = (self.clone(), selection.clone());
+            match blocking(move || recorder.live_media(&live, &tracks, &asked)).await {
                 // Published meanwhile: the catalogue has it now.
                 Err(MediaError::Failed(_)) if self.live(tenant, id).is_none() => {}
                 found => return found,
             }
         }
-        let row =
-            self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?.ok_or(MediaError::NotFound)?;
-        let manifest: Option<Manifest> =
-            row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        self.stored_media(&manifest.ok_or(MediaError::Empty)?, selection)
+        let manifest = self.published_manifest(tenant, id).await?;
+        let (recorder, asked) = (self.clone(), selection.clone());
+        blocking(move || recorder.stored_media(&manifest, &asked)).await
     }
 
     /// Of a recording whose files are in the store.
@@ -126,17 +127,17 @@ impl Recorder {
             let tag = format!("{}-{}", manifest.id, rendition.layout);
             return self.object(&rendition.object, container.mime(), container.name(), tag);
         }
+        let container = selection.container();
+        let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
+        let key = CacheKey::new(manifest.id, &what, container.name());
+        if let Some((file, size)) = self.inner().cache.find(&key) {
+            let source = Source::Kept(Arc::new(file), size);
+            return Ok(self.made(container, Some(size), Some(key.tag()), true, source));
+        }
         let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, MediaError>>()?;
         let mut job = job(mixed, selection);
         job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
-        let what = format!("{:?} {selection:?}", tracks.iter().map(|track| track.id).collect::<Vec<_>>());
-        let key = CacheKey::new(manifest.id, &what, job.container.name());
-        if let Some((file, size)) = self.inner().cache.find(&key) {
-            let source = Source::Kept(Arc::new(file), size);
-            return Ok(self.made(job.container, Some(size), Some(key.tag()), true, source));
-        }
         let (_, len) = job.describe()?;
-        let container = job.container;
         // Where the end tells what the head says, this time its head will not be that of the file that is kept.
         let tag = if len.is_some() { key.tag() } else { format!("W/{}", key.tag()) };
         Ok(self.made(container, len, Some(tag), true, Source::Mix(Box::new(job), Some(key))))
@@ -187,24 +188,10 @@ impl Recorder {
         selection: &Selection,
     ) -> Result<Media, MediaError> {
         let chosen = choose(tracks, selection, |track| (&track.header.participant, track.log.id()))?;
-        if let [track] = chosen[..] {
-            let format = track.header.format;
-            let linear = selection.decode
-                && Selection { decode: false, ..selection.clone() }.is_as_received(format)
-                && format.codec != Codec::Opus;
-            if live.purpose != Purpose::Plain {
-                return self.live_track(track, selection.follow, master(track));
-            }
-            if selection.is_as_received(format) || linear {
-                let output = match linear && format.codec != Codec::S16le {
-                    true => {
-                        let samples = Samples::Linear { gain: 1.0 };
-                        Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact }
-                    }
-                    false => Output::as_received(format.codec),
-                };
-                return self.live_track(track, selection.follow, output);
-            }
+        if let [track] = chosen[..]
+            && let Some(output) = unmixed_output(track, selection)
+        {
+            return self.live_track(track, selection.follow, output);
         }
         self.live_mix(live, &chosen, selection)
     }
@@ -244,7 +231,7 @@ impl Recorder {
         selection: &Selection,
     ) -> Result<Media, MediaError> {
         let heard = tracks.iter().filter(|track| track.layout.samples > 0);
-        let mixed = heard.map(|track| self.logged(track, selection.follow));
+        let mixed = heard.map(|track| self.heard(track, selection.follow));
         let mut job = job(mixed.collect::<Result<Vec<_>, Error>>()?, selection);
         if job.tracks.is_empty() {
             return Err(MediaError::Empty);
@@ -274,7 +261,7 @@ impl Recorder {
                 let layout = log.layout().filter(|layout| layout.samples > 0)?;
                 let settled = Settled { header: log.header(), log, layout };
                 // Where its file is not there yet, the next time.
-                Some((settled.log.id(), recorder.logged(&settled, true).ok()?))
+                Some((settled.log.id(), recorder.heard(&settled, true).ok()?))
             });
             let (ids, tracks): (Vec<_>, Vec<_>) = new.unzip();
             known.extend(ids);
@@ -300,10 +287,39 @@ impl Recorder {
             layout: track.layout.clone(),
             origin: Origin::Log(Arc::new(chain)),
             gapless: false,
+            gain: 1.0,
             drift_ppm: None,
             live,
         })
     }
+
+    /// A track from its log, as its façade has it heard.
+    pub(super) fn heard(&self, track: &Settled, to_the_end: bool) -> Result<MixTrack, Error> {
+        let logged = self.logged(track, to_the_end)?;
+        Ok(match track.header.purpose {
+            Purpose::Plain => logged,
+            Purpose::Transcribe { gain, .. } => {
+                let layout = gapless(&logged.layout);
+                MixTrack { layout, gapless: true, gain, counting: Counting::Samples, ..logged }
+            }
+        })
+    }
+}
+
+/// The file of a track that is made of its log alone, where that is what is asked for.
+fn unmixed_output(track: &Settled, selection: &Selection) -> Option<Output> {
+    let format = track.header.format;
+    if track.header.purpose != Purpose::Plain {
+        return selection.is_kept(Container::Wav).then(|| master(track));
+    }
+    if selection.is_as_received(format) {
+        return Some(Output::as_received(format.codec));
+    }
+    let linear = selection.decode
+        && format.codec != Codec::Opus
+        && Selection { decode: false, ..selection.clone() }.is_as_received(format);
+    let samples = Samples::Linear { gain: 1.0 };
+    linear.then_some(Output::Wav { samples, gaps: Gaps::Fill, sizes: Sizes::Exact })
 }
 
 /// A track from its file in the store.
@@ -318,6 +334,7 @@ pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
         layout,
         origin: Origin::Stored(key),
         gapless: false,
+        gain: 1.0,
         drift_ppm: track.drift_ppm,
         live: None,
     })
@@ -330,16 +347,6 @@ fn as_stored(track: &manifest::Track) -> Layout {
     Layout { samples: layout.samples, gaps, pauses: layout.pauses.clone(), ..gapless(layout) }
 }
 
-/// The media alone, without what lay between; all packets count.
-pub(super) fn gapless(layout: &Layout) -> Layout {
-    Layout {
-        start: layout.start,
-        samples: layout.counters.media_samples,
-        counters: Counters { packets: u64::MAX, ..layout.counters },
-        ..Layout::default()
-    }
-}
-
 /// The file that is asked for, of these tracks.
 pub(super) fn job(tracks: Vec<MixTrack>, selection: &Selection) -> MixJob {
     MixJob {
@@ -350,7 +357,7 @@ pub(super) fn job(tracks: Vec<MixTrack>, selection: &Selection) -> MixJob {
             ..Default::default()
         },
         tracks,
-        container: selection.format.unwrap_or(Container::Wav),
+        container: selection.container(),
         bitrate: selection.bitrate,
         tags: Default::default(),
         loudness: selection.loudness,
@@ -426,7 +433,7 @@ impl Media {
     /// Reads all of it, or the bytes of `range`.
     ///
     /// # Errors
-    /// Where the store does not have it.
+    /// Where the store does not have it; [`Error::Busy`] where it has to be made and too many are.
     pub async fn read(&self, range: Option<Range<u64>>) -> Result<ByteStream, Error> {
         match &self.source {
             Source::Object { key } => Ok(self.recorder.inner().store.get(key, range).await?),
@@ -434,11 +441,11 @@ impl Media {
                 let range = range.map_or(0..*size, |range| range.start..range.end.min(*size));
                 Ok(read_file(Arc::clone(file), range))
             }
-            Source::Mix(job, key) => self.mixed(job, key.as_ref(), range).await,
+            Source::Mix(job, key) => self.recorder.mixed(job, key.as_ref(), range).await,
             Source::LiveMix(job, live, selection) => {
-                let inner = self.recorder.inner();
-                let prepared = job.prepare(&inner.store, None).await.map_err(unmixed)?;
-                Ok(prepared.follow(self.recorder.followed_mix(job, live, selection)))
+                let room = self.recorder.render_room()?;
+                let prepared = job.prepare(&self.recorder.inner().store, None).await.map_err(unmixed)?;
+                Ok(prepared.holding(room).follow(self.recorder.followed_mix(job, live, selection)))
             }
             Source::Head(head) => {
                 let all = 0..head.len();
@@ -456,6 +463,43 @@ impl Media {
 }
 
 impl Media {
+    /// The same sound, of which any bytes can be read: where its length is known only once it is made, it is made now,
+    /// and kept. Where it cannot be kept, it stays what it was.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn made_whole(self) -> Result<Self, Error> {
+        let Source::Mix(job, Some(key)) = &self.source else { return Ok(self) };
+        if self.len.is_some() {
+            return Ok(self);
+        }
+        let (recorder, job, key) = (self.recorder.clone(), job.clone(), key.clone());
+        // In a task of its own: a player that seeks on goes away, and comes back for what was made.
+        let making = tokio::spawn(async move {
+            let _turn = recorder.inner().outlines.turn().await;
+            if let Some(kept) = recorder.kept(&key).await? {
+                return Ok(Some(kept));
+            }
+            let mut made = recorder.mixed(&job, Some(&key), None).await?;
+            while let Some(chunk) = made.next().await {
+                chunk.map_err(Error::Spool)?;
+            }
+            recorder.kept(&key).await
+        });
+        let Some((file, size, tag)) = making.await.map_err(BrokenOff::from)?? else { return Ok(self) };
+        let source = Source::Kept(Arc::new(file), size);
+        Ok(Self { len: Some(size), etag: Some(tag), source, ..self })
+    }
+}
+
+impl Recorder {
+    /// A file that was made, its size, and its entity tag.
+    async fn kept(&self, key: &CacheKey) -> Result<Option<(File, u64, String)>, Error> {
+        let (recorder, key) = (self.clone(), key.clone());
+        blocking(move || Ok(recorder.inner().cache.find(&key).map(|(file, size)| (file, size, key.tag()))))
+            .await
+    }
+
     /// Makes a file, and keeps it where all of it is made and nothing will change any more.
     async fn mixed(
         &self,
@@ -463,13 +507,16 @@ impl Media {
         key: Option<&CacheKey>,
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, Error> {
-        let inner = self.recorder.inner();
+        let room = self.render_room()?;
         let keeping = match (key, &range) {
-            (Some(key), None) => inner.cache.begin(key),
+            (Some(key), None) => {
+                let (recorder, key) = (self.clone(), key.clone());
+                blocking(move || Ok::<_, Error>(recorder.inner().cache.begin(&key))).await?
+            }
             _ => None,
         };
-        let prepared = job.prepare(&inner.store, range).await.map_err(unmixed)?;
-        Ok(prepared.start(keeping.map(|keeping| Box::new(keeping) as _)))
+        let prepared = job.prepare(&self.inner().store, range).await.map_err(unmixed)?;
+        Ok(prepared.holding(room).start(keeping.map(|keeping| Box::new(keeping) as _)))
     }
 }
 

@@ -17,7 +17,7 @@ use reeltime_core::id::RecordingId;
 use reeltime_core::keys::KeyTemplate;
 use reeltime_core::media::Container;
 use reeltime_core::session::Patience;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::catalogue::{Catalogue, CatalogueError};
@@ -108,6 +108,8 @@ pub struct RecorderConfig {
     pub segments: Option<SegmentsConfig>,
     /// A recording of segments that its client has not finalized is finalized after so long.
     pub segments_auto_finalize: Duration,
+    /// Files made on demand at the same time, at most: see [`Error::Busy`].
+    pub render_limit: usize,
 }
 
 /// A file that is kept of a recording of several tracks.
@@ -149,6 +151,7 @@ impl RecorderConfig {
             node_lease: Duration::from_secs(15),
             segments: None,
             segments_auto_finalize: Duration::from_secs(24 * 3_600),
+            render_limit: 32,
         }
     }
 }
@@ -178,8 +181,10 @@ pub(crate) struct Inner {
     pub(crate) ship: Arc<ship::State>,
     pub(crate) segment_sender: SegmentSender,
     pub(crate) segments: Receivers,
+    /// Room for files that are made on demand.
+    renders: Arc<Semaphore>,
     /// Room for those who watch recordings.
-    watchers: Arc<tokio::sync::Semaphore>,
+    watchers: Arc<Semaphore>,
     /// Bytes of audio heard since the start.
     pub(crate) received: AtomicU64,
     /// Bytes of objects published since the start.
@@ -220,6 +225,8 @@ pub struct Readiness {
     pub sessions: usize,
     /// Recordings not yet published.
     pub recordings: usize,
+    /// Files that are made on demand now.
+    pub renders: usize,
     /// Bytes a second that live sessions log at most: what the room is divided by.
     pub bytes_per_second: u64,
     /// Bytes of audio heard since the start: never less than the spool's `appended`.
@@ -275,7 +282,8 @@ impl Recorder {
             ship: Arc::default(),
             segment_sender,
             segments: Receivers::default(),
-            watchers: Arc::new(tokio::sync::Semaphore::new(events::MOST)),
+            renders: Arc::new(Semaphore::new(config.render_limit.max(1))),
+            watchers: Arc::new(Semaphore::new(events::MOST)),
             received: AtomicU64::new(0),
             published: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -347,6 +355,7 @@ impl Recorder {
             published: self.0.published.load(Ordering::Acquire),
             sessions,
             recordings,
+            renders: self.0.config.render_limit.max(1) - self.0.renders.available_permits(),
             bytes_per_second,
         }
     }
@@ -372,6 +381,14 @@ impl Recorder {
                 }
             }
         }
+    }
+
+    /// Room for a file that is made on demand, for as long as it is held.
+    pub(crate) fn render_room(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.0.renders).try_acquire_owned().map_err(|_| {
+            metrics::counter!("reeltime_renders_refused_total").increment(1);
+            Error::Busy { limit: self.0.config.render_limit.max(1) }
+        })
     }
 
     /// Whether connections are to leave.

@@ -111,7 +111,7 @@ impl Recorder {
     pub(super) async fn bury(&self, tenant: &str, id: RecordingId) -> Result<Option<Removed>, Error> {
         let removed = self.inner().catalogue.delete(tenant, id).await?;
         if removed.is_some() {
-            self.inner().cache.forget(id);
+            self.forget_made(id).await?;
         }
         Ok(removed)
     }

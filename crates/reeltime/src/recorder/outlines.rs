@@ -14,11 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Recorder;
 use super::cache::CacheKey;
 use super::live::LiveRecording;
-use super::media::{HORIZON, gapless, unmixed};
+use super::media::{HORIZON, unmixed};
 use super::part::{Part, Writer};
 use super::publish::survey;
+use crate::blocking::BrokenOff;
 use crate::error::Error;
-use crate::render::{Made, MixJob, Prepared};
+use crate::render::{MixJob, Prepared, Since};
 
 /// Peaks that grow at a time; each holds its tracks' windows and a mixer, 300 KiB for one track.
 const MOST: usize = 32;
@@ -48,13 +49,12 @@ struct Growing {
     prepared: Prepared,
     writer: Writer,
     file: Arc<File>,
-    bytes: u64,
     _part: Part,
 }
 
 impl std::fmt::Debug for Growing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Growing").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Growing").field("bytes", &self.writer.bytes).finish_non_exhaustive()
     }
 }
 
@@ -118,14 +118,14 @@ impl Recorder {
         samples_per_pixel: u32,
     ) -> Result<File, Error> {
         let inner = self.inner();
-        let (part, writer) = Part::create(inner.cache.part()).map_err(Error::Spool)?;
+        let (part, writer) = self.part().await?;
         let file = writer.reader().map_err(Error::Spool)?;
         let prepared = job.prepare_peaks(&inner.store, samples_per_pixel, 1.0).await.map_err(unmixed)?;
         let mut made = prepared.start(Some(Box::new(writer)));
         while let Some(chunk) = made.next().await {
             chunk.map_err(Error::Spool)?;
         }
-        inner.cache.adopt(key, part.path());
+        self.keep(key, part).await?;
         Ok(file)
     }
 
@@ -144,20 +144,20 @@ impl Recorder {
                 None => recorder.begin_outline(&outline).await?,
             };
             let growing = recorder.go_on(begun, &outline).await?;
-            let grown = Grown { file: Arc::clone(&growing.file), bytes: growing.bytes };
+            let grown = Grown { file: Arc::clone(&growing.file), bytes: growing.writer.bytes };
             *held = Some(growing);
             Ok(grown)
         });
-        growing.await.map_err(|_| Error::Spool(std::io::Error::other("the making of peaks died")))?
+        growing.await.map_err(BrokenOff::from)?
     }
 
     async fn begin_outline(&self, outline: &Outline) -> Result<Growing, Error> {
         let Outline { what: (_, samples_per_pixel), job, gain, .. } = outline;
-        let (part, writer) = Part::create(self.inner().cache.part()).map_err(Error::Spool)?;
+        let (part, writer) = self.part().await?;
         let file = Arc::new(writer.reader().map_err(Error::Spool)?);
         let store = &self.inner().store;
         let prepared = job.prepare_peaks(store, *samples_per_pixel, *gain).await.map_err(unmixed)?;
-        Ok(Growing { prepared, writer, file, bytes: 0, _part: part })
+        Ok(Growing { prepared, writer, file, _part: part })
     }
 
     async fn go_on(&self, growing: Growing, outline: &Outline) -> Result<Growing, Error> {
@@ -169,7 +169,7 @@ impl Recorder {
                 Some(layout) => layout,
                 None => survey(disk, log.id()).await?,
             };
-            layouts.push(if track.gapless { gapless(&layout) } else { layout });
+            layouts.push(layout);
             log.flush().await;
         }
         // One track alone waits for nobody.
@@ -179,12 +179,9 @@ impl Recorder {
             }
             _ => 0,
         };
-        let Growing { prepared, mut writer, file, mut bytes, _part } = growing;
-        let grown = prepared.catch_up(disk, &layouts, Micros(passed), |chunk| {
-            bytes += chunk.len() as u64;
-            writer.bytes(&chunk)
-        });
-        let prepared = grown.await.map_err(Error::Spool)?;
-        Ok(Growing { prepared, writer, file, bytes, _part })
+        let Growing { prepared, writer, file, _part } = growing;
+        let since = Since::open(layouts, Micros(passed));
+        let (prepared, writer) = prepared.catch_up(writer, disk, &since).await.map_err(Error::Spool)?;
+        Ok(Growing { prepared, writer, file, _part })
     }
 }

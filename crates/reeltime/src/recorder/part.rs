@@ -5,52 +5,97 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use reeltime_core::id::RecordingId;
+
+use super::Recorder;
+use super::cache::CacheKey;
+use crate::blocking::{blocking, remove};
+use crate::error::Error;
 use crate::render::Made;
+use crate::store::{ByteStream, read_path};
 
 /// A file that is made and has no place yet; it goes when this is dropped.
 #[derive(Debug)]
 pub(super) struct Part(PathBuf);
 
 /// Writes it.
-pub(super) struct Writer(File);
+pub(super) struct Writer {
+    file: File,
+    /// Written so far.
+    pub(super) bytes: u64,
+}
 
 impl Part {
     pub(super) fn create(path: PathBuf) -> io::Result<(Self, Writer)> {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        Ok((Self(path), Writer(file)))
+        Ok((Self(path), Writer { file, bytes: 0 }))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// All of it.
+    pub(super) fn read(&self) -> ByteStream {
+        read_path(self.0.clone())
     }
 }
 
 impl Writer {
     /// The file alone, for who writes it in another way.
     pub(super) fn into_file(self) -> File {
-        self.0
+        self.file
     }
 
     /// The file, to be read while it grows.
     pub(super) fn reader(&self) -> io::Result<File> {
-        self.0.try_clone()
+        self.file.try_clone()
     }
 }
 
 impl Made for Writer {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
     }
 
     fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()> {
-        head.map_or(Ok(()), |head| self.0.write_all_at(&head, 0))
+        head.map_or(Ok(()), |head| self.file.write_all_at(&head, 0))
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         // Gone already where it was moved to its place. Where it cannot be removed now, the next start will.
-        let _ = std::fs::remove_file(&self.0);
+        remove(std::mem::take(&mut self.0));
+    }
+}
+
+impl Recorder {
+    /// A new file on its way.
+    pub(super) async fn part(&self) -> Result<(Part, Writer), Error> {
+        let path = self.inner().cache.part();
+        blocking(move || Part::create(path).map_err(Error::Spool)).await
+    }
+
+    /// Removes what was made of a recording.
+    pub(super) async fn forget_made(&self, id: RecordingId) -> Result<(), Error> {
+        let recorder = self.clone();
+        blocking(move || {
+            recorder.inner().cache.forget(id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps what was made under this name, where there is room.
+    pub(super) async fn keep(&self, key: &CacheKey, part: Part) -> Result<(), Error> {
+        let (recorder, key) = (self.clone(), key.clone());
+        blocking(move || {
+            recorder.inner().cache.adopt(&key, part.path());
+            Ok(())
+        })
+        .await
     }
 }

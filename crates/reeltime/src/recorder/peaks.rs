@@ -7,19 +7,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reeltime_core::id::{RecordingId, TrackId};
-use reeltime_core::log::Purpose;
 use reeltime_core::manifest::Manifest;
 use reeltime_core::peaks::{Bits, Drawer, Drawing, PeaksFormat};
-use reeltime_core::timeline::Counting;
 
 use super::Recorder;
 use super::cache::CacheKey;
 use super::encoded::encoded_as;
 use super::live::LiveRecording;
-use super::media::{choose, gapless, job, stored};
+use super::media::{choose, job, stored};
 use super::outlines::{Grown, Outline};
 use super::publish::Settled;
 use super::selection::{MediaError, Seating, Selection};
+use crate::blocking::{BrokenOff, blocking};
 use crate::error::Error;
 use crate::render::{MixJob, MixTrack};
 use crate::store::{ByteStream, CHUNK};
@@ -131,17 +130,15 @@ impl Recorder {
         (bits, format): (Bits, PeaksFormat),
     ) -> Result<Peaks, MediaError> {
         if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
-            match self.live_peaks(&live, &tracks, selection, (bits, format)).await {
+            match self.live_peaks(live, tracks, selection, (bits, format)).await {
                 // Published meanwhile: the catalogue has it now.
                 Err(MediaError::Failed(_)) if self.live(tenant, id).is_none() => {}
                 found => return found,
             }
         }
-        let row =
-            self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?.ok_or(MediaError::NotFound)?;
-        let manifest: Option<Manifest> =
-            row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        self.stored_peaks(&manifest.ok_or(MediaError::Empty)?, selection, (bits, format))
+        let manifest = self.published_manifest(tenant, id).await?;
+        let (recorder, asked) = (self.clone(), selection.clone());
+        blocking(move || recorder.stored_peaks(&manifest, &asked, (bits, format))).await
     }
 
     fn stored_peaks(
@@ -171,23 +168,14 @@ impl Recorder {
 
     async fn live_peaks(
         &self,
-        live: &Arc<LiveRecording>,
-        tracks: &[Settled],
+        live: Arc<LiveRecording>,
+        tracks: Vec<Settled>,
         selection: &PeaksSelection,
-        (bits, format): (Bits, PeaksFormat),
+        written: (Bits, PeaksFormat),
     ) -> Result<Peaks, MediaError> {
-        let sound = selection.sound();
-        let chosen = choose(tracks, &sound, |track| (&track.header.participant, track.log.id()))?;
-        let heard: Vec<_> = chosen.into_iter().filter(|track| track.layout.samples > 0).collect();
-        let mixed = heard.iter().map(|track| self.growing(track)).collect::<Result<Vec<_>, Error>>()?;
-        if mixed.is_empty() {
-            return Err(MediaError::Empty);
-        }
-        let mut job = job(mixed, &sound);
-        let drawing = drawing(&job, (selection.zoom, 1), (bits, format))?;
-        job.plan.open = true;
-        let what = (heard.iter().map(|track| track.log.id()).collect(), drawing.samples_per_pixel);
-        let outline = Outline { recording: Arc::clone(live), what, job, gain: live.purpose.gain() };
+        let (recorder, asked) = (self.clone(), selection.clone());
+        let planned = blocking(move || recorder.outline(live, &tracks, &asked, written));
+        let (outline, drawing) = planned.await?;
         let Grown { file, bytes } = self.grown(outline).await?;
         let pixels = bytes.saturating_sub(Drawing::HEAD) / drawing.pixel_bytes() as u64;
         Ok(Peaks {
@@ -199,25 +187,42 @@ impl Recorder {
         })
     }
 
+    /// What is to grow, and how it is drawn.
+    fn outline(
+        &self,
+        live: Arc<LiveRecording>,
+        tracks: &[Settled],
+        selection: &PeaksSelection,
+        written: (Bits, PeaksFormat),
+    ) -> Result<(Outline, Drawing), MediaError> {
+        let sound = selection.sound();
+        let chosen = choose(tracks, &sound, |track| (&track.header.participant, track.log.id()))?;
+        let heard: Vec<_> = chosen.into_iter().filter(|track| track.layout.samples > 0).collect();
+        let mixed = heard.iter().map(|track| self.growing(track)).collect::<Result<Vec<_>, Error>>()?;
+        if mixed.is_empty() {
+            return Err(MediaError::Empty);
+        }
+        let mut job = job(mixed, &sound);
+        let drawing = drawing(&job, (selection.zoom, 1), written)?;
+        job.plan.open = true;
+        let what = (heard.iter().map(|track| track.log.id()).collect(), drawing.samples_per_pixel);
+        Ok((Outline { what, job, gain: live.purpose.gain(), recording: live }, drawing))
+    }
+
     /// A track from its log, as its façade has it heard.
     fn growing(&self, track: &Settled) -> Result<MixTrack, Error> {
-        let logged = MixTrack { live: Some(Arc::clone(&track.log)), ..self.logged(track, true)? };
-        Ok(match track.header.purpose {
-            Purpose::Plain => logged,
-            Purpose::Transcribe { .. } => {
-                let layout = gapless(&logged.layout);
-                MixTrack { layout, gapless: true, counting: Counting::Samples, ..logged }
-            }
-        })
+        let live = Some(Arc::clone(&track.log));
+        // Its gain is of what is drawn, where nothing limits it.
+        Ok(MixTrack { live, gain: 1.0, ..self.heard(track, true)? })
     }
 
     /// Makes the peaks, or finds them where they were made before.
     async fn peaks_file(&self, job: &MixJob, key: &CacheKey, samples_per_pixel: u32) -> Result<File, Error> {
-        if let Some((file, _)) = self.inner().cache.find(key) {
+        if let Some(file) = self.kept_peaks(key).await? {
             return Ok(file);
         }
         let turn = self.inner().outlines.turn().await;
-        if let Some((file, _)) = self.inner().cache.find(key) {
+        if let Some(file) = self.kept_peaks(key).await? {
             return Ok(file);
         }
         let (recorder, job, key) = (self.clone(), job.clone(), key.clone());
@@ -226,7 +231,12 @@ impl Recorder {
             let _turn = turn;
             recorder.make_peaks(&job, &key, samples_per_pixel).await
         });
-        making.await.map_err(|_| Error::Spool(std::io::Error::other("the making of peaks died")))?
+        making.await.map_err(BrokenOff::from)?
+    }
+
+    async fn kept_peaks(&self, key: &CacheKey) -> Result<Option<File>, Error> {
+        let (recorder, key) = (self.clone(), key.clone());
+        blocking(move || Ok(recorder.inner().cache.find(&key).map(|(file, _)| file))).await
     }
 }
 
@@ -304,13 +314,13 @@ fn draw(file: Arc<File>, drawing: Drawing) -> ByteStream {
         while at < end {
             let window = (end - at).min((CHUNK / pixel * pixel) as u64) as usize;
             let file = Arc::clone(&file);
-            let step = tokio::task::spawn_blocking(move || {
+            let step = blocking(move || {
                 let mut values = vec![0; window];
                 file.read_exact_at(&mut values, at)?;
                 drawer.push(&values, &mut drawn);
                 std::io::Result::Ok((drawer, drawn))
             });
-            match step.await.map_err(std::io::Error::other).flatten() {
+            match step.await {
                 Ok((drawing, bytes)) => (drawer, drawn) = (drawing, bytes),
                 Err(error) => {
                     let _ = sender.fail(error).await;

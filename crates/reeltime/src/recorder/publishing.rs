@@ -224,6 +224,7 @@ const fn whose(error: &Error) -> Failure {
         | Error::Spool(_)
         | Error::Log(_)
         | Error::Key(_)
-        | Error::Node(_) => Failure::Own,
+        | Error::Node(_)
+        | Error::Busy { .. } => Failure::Own,
     }
 }

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::Recorder;
 use super::clock::{Clock, RecordingClock};
 use super::live::{LiveRecording, LiveSession};
+use crate::blocking::blocking;
 use crate::catalogue::CatalogueError;
 use crate::error::Error;
 use crate::spool::{RecoveredTrack, TrackLog, recover};
@@ -27,9 +28,7 @@ impl Recorder {
     pub(super) async fn resurrect(&self) -> Result<(), Error> {
         let disk = Arc::clone(self.inner().spool.disk());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
-        let found = tokio::task::spawn_blocking(move || recover(&*disk, threads)).await;
-        let found = found.map_err(|_| Error::Spool(std::io::Error::other("the recovery scan died")))?;
-        let found = found.map_err(Error::Spool)?;
+        let found = blocking(move || recover(&*disk, threads)).await.map_err(Error::Spool)?;
         for (track, cause) in &found.unreadable {
             error!(%track, error = %cause, "a log cannot be read; it is left as it is");
         }

@@ -105,6 +105,11 @@ impl Selection {
         *self == plain && format.is_none_or(|format| format == container) && layout != Some(Seating::Stereo)
     }
 
+    /// The file, of tracks that are mixed.
+    pub(super) fn container(&self) -> Container {
+        self.format.unwrap_or(Container::Wav)
+    }
+
     /// Who is heard where, of `tracks` tracks that are meant.
     pub(super) fn arrangement(&self, tracks: usize) -> Arrangement {
         let sides = || Sides { left: self.left.clone(), right: self.right.clone() };
@@ -121,9 +126,7 @@ impl Selection {
     /// Whether it asks for nothing that a rendition of this kind does not have.
     pub(super) fn is_rendition(&self, container: Container, layout: Seating) -> bool {
         let plain = Self { format: self.format, layout: self.layout, follow: self.follow, ..Self::default() };
-        *self == plain
-            && self.format.unwrap_or(Container::Wav) == container
-            && self.layout.unwrap_or(Seating::Mono) == layout
+        *self == plain && self.container() == container && self.layout.unwrap_or(Seating::Mono) == layout
     }
 }
 

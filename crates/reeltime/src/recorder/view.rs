@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::live::LiveRecording;
 use super::publish::{Settled, describe, manifest_of, seconds};
+use super::selection::MediaError;
 use super::{Recorder, publish};
 use crate::catalogue::{self, Filter, ObjectState, Recording, RecordingState};
 use crate::error::Error;
@@ -139,9 +140,7 @@ impl Recorder {
         }
         let Some(row) = self.inner().catalogue.get(tenant, id).await? else { return Ok(None) };
         let mut view = from_row(&row);
-        let manifest: Option<Manifest> =
-            row.manifest.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let mut tracks = manifest.map(|manifest| manifest.tracks).unwrap_or_default();
+        let mut tracks = manifest_in(&row).map(|manifest| manifest.tracks).unwrap_or_default();
         if tracks.iter().any(|track| track.object.as_ref().is_some_and(is_flat)) {
             tracks = without_gaps(tracks);
         }
@@ -164,6 +163,16 @@ impl Recorder {
         }
         let row = self.inner().catalogue.get(tenant, id).await?;
         Ok(row.and_then(|row| row.manifest).and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// The manifest of a recording that is published.
+    pub(super) async fn published_manifest(
+        &self,
+        tenant: &str,
+        id: RecordingId,
+    ) -> Result<Manifest, MediaError> {
+        let row = self.inner().catalogue.get(tenant, id).await.map_err(Error::from)?;
+        manifest_in(&row.ok_or(MediaError::NotFound)?).ok_or(MediaError::Empty)
     }
 
     pub(super) fn live(&self, tenant: &str, id: RecordingId) -> Option<Arc<LiveRecording>> {
@@ -254,6 +263,10 @@ fn from_row(row: &Recording) -> RecordingView {
         tracks: None,
         bytes: None,
     }
+}
+
+fn manifest_in(row: &Recording) -> Option<Manifest> {
+    serde_json::from_str(row.manifest.as_deref()?).ok()
 }
 
 fn set_tracks(view: &mut RecordingView, tracks: &[manifest::Track]) {

@@ -5,7 +5,6 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
 use reeltime_core::media::{Container, Format};
@@ -14,9 +13,9 @@ use reeltime_core::render::{
     Drift, DriftMeter, LoudnessMeter, MixRenderer, Mixer, Need, Plan, Run, TrackInput, TrackPcm,
 };
 use reeltime_core::time::Micros;
-use reeltime_core::timeline::{Counting, Layout};
+use reeltime_core::timeline::{Counters, Counting, Layout};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 mod grow;
 
@@ -24,6 +23,7 @@ pub(crate) use grow::Growth;
 
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::recorder::MediaError;
 use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
@@ -39,6 +39,8 @@ pub(crate) struct MixTrack {
     pub(crate) origin: Origin,
     /// Its log's packets count one after the other, whatever lay between them.
     pub(crate) gapless: bool,
+    /// How much louder it is heard, where no loudness is asked for.
+    pub(crate) gain: f32,
     /// How far its clock is off, where that is known: see [`Drift::ppm`].
     pub(crate) drift_ppm: Option<f64>,
     /// While it is being recorded and the file is to follow it.
@@ -62,12 +64,16 @@ pub(crate) struct Prepared {
     renderer: MixRenderer,
     tracks: Vec<Source>,
     out: Out,
+    /// Its room among those that are made, given back when it is.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 struct Source {
     feed: Box<dyn Feed>,
     /// The log that grows, and its files as last found.
     live: Option<(Arc<TrackLog>, Arc<Chain>)>,
+    /// See [`MixTrack::gapless`].
+    gapless: bool,
 }
 
 /// What is known of a recording that goes on.
@@ -113,20 +119,19 @@ impl MixJob {
         Spec { bitrate: self.bitrate, tags: self.tags.clone(), ..mixer.spec() }
     }
 
-    /// `gains`: of each track; 1 where there is none.
+    /// `gains`: of each track; its own where there is none.
     fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
-        let mut plan = self.plan.clone();
+        let (mut plan, inputs) = (self.plan.clone(), self.inputs(gains)?);
         if plan.rate.is_none() {
             // The highest that there is, where the format knows it.
-            let highest = Mixer::new(plan.clone(), self.inputs(&[])?)?.spec().rate;
-            plan.rate = Some(reeltime_codec::rate_for(self.container, highest));
+            plan.rate = Some(reeltime_codec::rate_for(self.container, Mixer::rate(&plan, &inputs)?));
         }
-        Ok(Mixer::new(plan, self.inputs(gains)?)?)
+        Ok(Mixer::new(plan, inputs)?)
     }
 
     fn inputs(&self, gains: &[f32]) -> Result<Vec<TrackInput>, reeltime_codec::Error> {
-        let gain = |number: usize| gains.get(number).copied().unwrap_or(1.0);
-        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number))).collect()
+        let gain = |number: usize, track: &MixTrack| gains.get(number).copied().unwrap_or(track.gain);
+        self.tracks.iter().enumerate().map(|(number, track)| track.input(gain(number, track))).collect()
     }
 
     /// Opens the tracks; levels are measured here.
@@ -142,6 +147,12 @@ impl MixJob {
             Some(target) => self.gains(store, target).await?,
             None => Vec::new(),
         };
+        let job = self.clone();
+        let (renderer, out) = blocking(move || job.renderer(&gains, range)).await?;
+        self.opened(store, renderer, out).await
+    }
+
+    fn renderer(&self, gains: &[f32], range: Option<Range<u64>>) -> Result<(MixRenderer, Out), MediaError> {
         let (mut pass, left) = range.map_or((0, u64::MAX), |range| (range.start, range.end - range.start));
         let mut sought = self.clone();
         if pass > 0 && self.container == Container::Wav && self.plan.range.is_none() {
@@ -153,9 +164,9 @@ impl MixJob {
             sought.plan.range = Some(first..samples);
             pass -= first * align;
         }
-        let mixer = sought.mixer(&gains)?;
+        let mixer = sought.mixer(gains)?;
         let encoder = reeltime_codec::encoder(self.container, &self.spec(&mixer))?;
-        self.opened(store, MixRenderer::new(mixer, encoder), Out::new(pass, left)).await
+        Ok((MixRenderer::new(mixer, encoder), Out::new(pass, left)))
     }
 
     /// Opens the tracks to make peaks of them, as loud as with this linear gain, instead of a sound file.
@@ -168,9 +179,13 @@ impl MixJob {
         samples_per_pixel: u32,
         gain: f32,
     ) -> Result<Prepared, MediaError> {
-        let mixer = self.mixer(&[])?;
-        let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
-        self.opened(store, MixRenderer::new(mixer, Box::new(encoder)), Out::new(0, u64::MAX)).await
+        let job = self.clone();
+        let made = blocking(move || {
+            let mixer = job.mixer(&[])?;
+            let encoder = PeaksEncoder::new(&mixer.spec(), samples_per_pixel, gain);
+            Ok::<_, MediaError>(MixRenderer::new(mixer, Box::new(encoder)))
+        });
+        self.opened(store, made.await?, Out::new(0, u64::MAX)).await
     }
 
     async fn opened(
@@ -186,31 +201,32 @@ impl MixJob {
                 Origin::Log(chain) => track.live.clone().map(|log| (log, Arc::clone(chain))),
                 Origin::Stored(_) => None,
             };
-            tracks.push(Source { feed, live });
+            tracks.push(Source { feed, live, gapless: track.gapless });
         }
-        Ok(Prepared { renderer, tracks, out })
+        Ok(Prepared { renderer, tracks, out, room: None })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
         let mut gains = Vec::new();
         for track in &self.tracks {
             let mut feed = track.open(store, false).await?;
-            let decoder = reeltime_codec::decoder(track.format)?;
-            let mut meter = LoudnessMeter::new(decoder.channels(), track.format.rate);
-            let mut pcm = TrackPcm::new(track.format, track.counting, &track.layout, decoder);
-            let measured = tokio::task::spawn_blocking(move || -> io::Result<f32> {
+            let MixTrack { format, counting, layout, .. } = track.clone();
+            let measured = blocking(move || {
+                let decoder = reeltime_codec::decoder(format)?;
+                let mut meter = LoudnessMeter::new(decoder.channels(), format.rate);
+                let mut pcm = TrackPcm::new(format, counting, &layout, decoder);
                 let mut more = true;
                 while more {
-                    more = feed.give(&mut |meta, payload| pcm.push(meta, payload))?;
+                    more = feed.give(&mut |meta, payload| pcm.push(meta, payload)).map_err(Error::Spool)?;
                     let there = pcm.available();
                     pcm.read(there, |run| match run {
                         Run::Samples(samples) => meter.samples(samples),
                         Run::Silence(samples) => meter.silence(samples),
                     });
                 }
-                Ok(meter.gain(target))
+                Ok::<_, MediaError>(meter.gain(target))
             });
-            gains.push(measured.await.map_err(io::Error::other).flatten().map_err(Error::Spool)?);
+            gains.push(measured.await?);
         }
         Ok(gains)
     }
@@ -230,8 +246,21 @@ impl MixTrack {
     }
 
     async fn open(&self, store: &Arc<dyn Store>, growing: bool) -> Result<Box<dyn Feed>, Error> {
-        let feed = self.origin.open(&**store, self.format, &self.layout, growing).await?;
-        Ok(if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed })
+        Ok(self.counted(self.origin.open(&**store, self.format, &self.layout, growing).await?))
+    }
+
+    fn counted(&self, feed: Box<dyn Feed>) -> Box<dyn Feed> {
+        if self.gapless { Box::new(Counted::new(self.format, feed)) } else { feed }
+    }
+}
+
+/// The media alone, without what lay between; all packets count.
+pub(crate) fn gapless(layout: &Layout) -> Layout {
+    Layout {
+        start: layout.start,
+        samples: layout.counters.media_samples,
+        counters: Counters { packets: u64::MAX, ..layout.counters },
+        ..Layout::default()
     }
 }
 
@@ -265,6 +294,12 @@ pub(crate) fn drift_of(chain: &Chain, layout: &Layout) -> io::Result<Option<f64>
 }
 
 impl Prepared {
+    /// Gives this back when it is made, or nobody wants it any more.
+    pub(crate) fn holding(mut self, room: OwnedSemaphorePermit) -> Self {
+        self.room = Some(room);
+        self
+    }
+
     /// Starts to make the file; its bytes come as they are made. `made` is given all of them, or is dropped where
     /// nobody reads any more.
     pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
@@ -293,6 +328,8 @@ impl Prepared {
             (self, made) = (next, still);
             // A reader that went away needs no answer, and the work stops.
             if !chunk.is_empty() && sender.send(chunk).await.is_err() {
+                // Its files are closed where that may block.
+                tokio::task::spawn_blocking(move || drop((self, made)));
                 return;
             }
             match done {
@@ -333,9 +370,9 @@ impl Prepared {
         tokio::spawn(async move {
             let mut following = self;
             loop {
-                let joined = tokio::task::spawn_blocking(move || {
+                let joined = blocking(move || {
                     following.join((live.joined)());
-                    (following, live)
+                    io::Result::Ok((following, live))
                 });
                 let Ok(next) = joined.await else { return };
                 (following, live) = next;
@@ -376,23 +413,24 @@ impl Prepared {
     ///
     /// # Errors
     /// Where a log cannot be read, or `made` takes nothing.
-    pub(crate) async fn catch_up(
+    pub(crate) async fn catch_up<M: Made + 'static>(
         mut self,
+        mut made: M,
         disk: &Arc<dyn Disk>,
-        layouts: &[Layout],
-        passed: Micros,
-        mut made: impl FnMut(Bytes) -> io::Result<()>,
-    ) -> io::Result<Self> {
+        since: &Since,
+    ) -> io::Result<(Self, M)> {
         loop {
-            let layouts: Vec<_> = layouts.iter().cloned().map(Some).collect();
-            // Their ends are left to the file that is made when all is over.
-            let since = Since { ended: vec![false; layouts.len()], layouts, passed };
-            let (next, progress) = self.advance(disk, since).await?;
-            self = next;
-            // Nothing is kept until the next time.
-            made(Bytes::from(std::mem::take(&mut self.out.buffer)))?;
+            let (disk, since) = (Arc::clone(disk), since.clone());
+            let step = blocking(move || {
+                let progress = self.go_on(&*disk, &since)?;
+                // Nothing is kept until the next time.
+                made.bytes(&std::mem::take(&mut self.out.buffer))?;
+                io::Result::Ok((self, made, progress))
+            });
+            let progress;
+            (self, made, progress) = step.await?;
             if progress == Progress::AllRead {
-                return Ok(self);
+                return Ok((self, made));
             }
         }
     }
@@ -401,10 +439,11 @@ impl Prepared {
     fn join(&mut self, tracks: Vec<MixTrack>) {
         for track in tracks {
             let (Origin::Log(chain), Some(log)) = (&track.origin, &track.live) else { continue };
-            let joined = track.input(1.0).ok().map(|input| self.renderer.mixer().join(input));
+            let joined = track.input(track.gain).ok().map(|input| self.renderer.mixer().join(input));
             if matches!(joined, Some(Ok(true))) {
                 let feed = Box::new(Log::new(Arc::clone(chain), &track.layout, Reach::Growing));
-                self.tracks.push(Source { feed, live: Some((Arc::clone(log), Arc::clone(chain))) });
+                let live = Some((Arc::clone(log), Arc::clone(chain)));
+                self.tracks.push(Source { feed: track.counted(feed), live, gapless: track.gapless });
             }
         }
     }
@@ -417,11 +456,11 @@ impl Prepared {
     /// Makes a chunk, on a thread that may block.
     async fn advance(mut self, disk: &Arc<dyn Disk>, since: Since) -> io::Result<(Self, Progress)> {
         let disk = Arc::clone(disk);
-        let step = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let progress = self.go_on(&*disk, &since)?;
             Ok((self, progress))
-        });
-        step.await.map_err(io::Error::other)?
+        })
+        .await
     }
 
     /// Mixes what has come since.
@@ -443,6 +482,7 @@ impl Prepared {
                 None => survey_chain(found)?,
             };
             source.feed.renew(Arc::clone(found), layout.counters.packets);
+            let layout = if source.gapless { gapless(&layout) } else { layout };
             self.renderer.mixer().extend(number, &layout);
             match since.ended[number] {
                 true => self.renderer.mixer().close(number),
@@ -484,13 +524,22 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
 });
 
 /// What is known of tracks that are being recorded.
-struct Since {
+#[derive(Clone)]
+pub(crate) struct Since {
     /// Of each: nothing more will come.
     ended: Vec<bool>,
     /// Of each: its layout, where that is known.
     layouts: Vec<Option<Layout>>,
     /// On the recording's clock: nobody waits for what is before this and has not come.
     passed: Micros,
+}
+
+impl Since {
+    /// Of tracks with these layouts, all of which may go on: their ends are left to the file that is made when all is
+    /// over.
+    pub(crate) fn open(layouts: Vec<Layout>, passed: Micros) -> Self {
+        Self { ended: vec![false; layouts.len()], layouts: layouts.into_iter().map(Some).collect(), passed }
+    }
 }
 
 /// How often live tracks that are followed are looked at.

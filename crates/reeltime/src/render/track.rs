@@ -292,5 +292,5 @@ pub(crate) fn survey_chain(chain: &Chain) -> io::Result<Layout> {
         }
         ControlFlow::Continue(())
     })?;
-    Ok(survey.layout())
+    Ok(survey.finish())
 }

@@ -208,9 +208,11 @@ impl TrackLog {
         self.lock().survey.is_some()
     }
 
-    /// The timeline as of now; `None` where only the files know all of it.
+    /// The timeline as of now, with hindsight once the log is closed; `None` where only the files know all of it.
     pub fn layout(&self) -> Option<Layout> {
-        self.lock().survey.as_ref().map(Survey::layout)
+        let state = self.lock();
+        let survey = state.survey.as_ref()?;
+        Some(if state.ended { survey.clone().finish() } else { survey.layout() })
     }
 
     /// By how much the track's clock is off, in parts in a million; `Some(None)`: not by so much that it matters. `None`

@@ -27,7 +27,7 @@ pub mod vercel;
 mod watched;
 
 pub use folder::FolderStore;
-pub(crate) use folder::read_file;
+pub(crate) use folder::{read_file, read_path};
 pub use mime::mime_of;
 pub use mount::MountedStore;
 pub use prefix::Prefix;

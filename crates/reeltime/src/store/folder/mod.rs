@@ -39,6 +39,7 @@ use reeltime_core::keys::ObjectKey;
 use tokio::task::spawn_blocking;
 
 use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, Store, StoreError};
+use crate::blocking;
 use tree::Tree;
 
 mod together;
@@ -178,6 +179,26 @@ pub(crate) fn read_file(file: Arc<File>, range: Range<u64>) -> ByteStream {
     body
 }
 
+/// All of a file that is opened when it is its turn, on a thread that may block.
+pub(crate) fn read_path(path: PathBuf) -> ByteStream {
+    let (sender, body) = ByteStream::channel(READ_AHEAD);
+    tokio::spawn(async move {
+        let opened = blocking::blocking(move || {
+            let file = File::open(path)?;
+            let size = file.metadata()?.len();
+            io::Result::Ok((Arc::new(file), size))
+        });
+        match opened.await {
+            Ok((file, size)) => feed(file, 0..size, sender).await,
+            // A reader that went away needs no answer.
+            Err(error) => {
+                let _ = sender.fail(error).await;
+            }
+        }
+    });
+    body
+}
+
 /// Sends `range` of a file and its end, or why there is none.
 async fn feed(file: Arc<File>, range: Range<u64>, sender: ByteSender) {
     // A reader that went away wants neither.
@@ -192,8 +213,7 @@ async fn send_range(file: Arc<File>, range: Range<u64>, sender: &ByteSender) -> 
     while at < range.end {
         let length = (range.end - at).min(CHUNK as u64);
         let file = file.clone();
-        let read = spawn_blocking(move || read_exactly(&file, at, length as usize));
-        let chunk = read.await.map_err(io::Error::other)??;
+        let chunk = blocking::blocking(move || read_exactly(&file, at, length as usize)).await?;
         sender.send(chunk).await.map_err(|closed| io::Error::new(io::ErrorKind::BrokenPipe, closed))?;
         at += length;
     }

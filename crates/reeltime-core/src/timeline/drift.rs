@@ -3,9 +3,9 @@
 //! A packet's *delay* is its arrival less the place of its end, both from the first packet on. The network only
 //! ever adds to it, so the least delay of a stretch of time is the truth about the clocks: its slope is the drift.
 
+use super::{Counting, Layout, Stall};
 use crate::log::PacketMeta;
 use crate::time::Micros;
-use crate::timeline::{Counting, Layout, Stall};
 
 /// Below this a drift is left alone: 72 ms in an hour.
 const LEAST_PPM: f64 = 20.0;
@@ -44,8 +44,13 @@ impl Drift {
         1e6 / f64::from(self.period) * if self.slow { 1.0 } else { -1.0 }
     }
 
+    /// The most that a clock may be off after so long.
+    pub(super) fn most_of(time: Micros) -> Micros {
+        Micros((time.0 as f64 * MOST_PPM / 1e6) as u64)
+    }
+
     /// Samples of the source, and how many samples of the recording's clock they last.
-    pub(super) const fn ratio(self) -> (u64, u64) {
+    pub(crate) const fn ratio(self) -> (u64, u64) {
         let period = self.period as u64;
         (period, if self.slow { period + 1 } else { period - 1 })
     }
@@ -103,9 +108,14 @@ impl DriftMeter {
     /// What the packets so far tell of the clock: `None` where nothing is to be corrected, since the track is short,
     /// its clock is good enough, it does not arrive in real time, or its delays do not lie on a line.
     pub fn drift(&self, layout: &Layout) -> Option<Drift> {
-        let points = self.points(layout);
+        if layout.counters.restarts > 0 { None } else { self.beside(&layout.stalls) }
+    }
+
+    /// The drift beside these stalls.
+    pub(super) fn beside(&self, stalls: &[Stall]) -> Option<Drift> {
+        let points = self.points(stalls);
         let span = points.last()?.arrival - points.first()?.arrival;
-        if layout.counters.restarts > 0 || span < SHORTEST.0 as i64 {
+        if span < SHORTEST.0 as i64 {
             return None;
         }
         let parts: Vec<&[Point]> =
@@ -128,12 +138,12 @@ impl DriftMeter {
     }
 
     /// The least delays against the timeline: what stalls have inserted is no delay.
-    fn points(&self, layout: &Layout) -> Vec<Point> {
+    fn points(&self, stalls: &[Stall]) -> Vec<Point> {
         let first = self.first.map_or(0, |(_, count)| count);
         let inserted = |end: i64| -> u64 {
             let end = first.saturating_add_signed(end);
             let before = |stall: &&Stall| self.counting == Counting::Arrival && stall.before < end;
-            layout.stalls.iter().filter(before).map(|stall| stall.samples).sum()
+            stalls.iter().filter(before).map(|stall| stall.samples).sum()
         };
         let straight = |point: &Point| Point {
             delay: point.delay - inserted(point.end) as f64 * 1e6 / f64::from(self.rate),
