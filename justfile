@@ -37,6 +37,10 @@ fuzz TARGET *ARGS:
     mkdir -p fuzz/corpus/{{TARGET}}
     cargo +nightly fuzz run --features libfuzzer {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} {{ARGS}}
 
+# What concerns S3 against Garage, a second server (built first: a quarter of an hour)
+garage:
+    ./scripts/test garage
+
 # Kill the server under 100 live sessions COUNT times and count what was lost
 kill-loop COUNT="1000":
     ./scripts/test kill-loop {{COUNT}}

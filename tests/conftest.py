@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from harness import judges
-from harness.s3 import S3
+from harness.s3 import SERVER
 from harness.server import BINARY, Server
 
 TOOLS = (
@@ -22,6 +22,7 @@ TOOLS = (
     "strace",
     "node",
     "websocat",
+    "versitygw",
     "chromium",
 )
 
@@ -64,7 +65,7 @@ def new_server(tmp_path):
 @pytest.fixture
 def s3(tmp_path):
     """An S3 of this test alone, running, with an empty bucket: `new_server(**s3.settings("prefix"))` records into it."""
-    gateway = S3(tmp_path / "s3").start()
+    gateway = SERVER(tmp_path / "s3").start()
     yield gateway
     gateway.stop()
 

@@ -68,7 +68,12 @@ Examples:
   reeltime ls --call standup --state complete --limit 5
   reeltime ls -q anna --to http://recorder:7400 --json")]
     Ls(Ls),
-    /// Look at the store
+    /// Look after the store that recordings go to
+    #[command(after_help = "\
+Examples:
+  reeltime store check
+  reeltime store check --store-url s3://bucket/prefix --json
+  reeltime store status --watch")]
     Store(Store),
     /// Show each setting and where it came from
     #[command(after_help = "\

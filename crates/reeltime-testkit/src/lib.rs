@@ -3,7 +3,10 @@
 pub mod catalogue;
 pub mod chance;
 pub mod disk;
+pub mod gateway;
+pub mod parts;
 pub mod remote;
+pub mod s3;
 pub mod store;
 pub mod voice;
 

@@ -80,6 +80,7 @@ impl Rows {
             encryption: self.s3_encryption()?,
             unsigned_payload: self.read("s3_unsigned_payload", text::boolean)?,
             parts_in_flight: self.read("s3_part_concurrency", text::count)?,
+            ..S3Options::default()
         })
     }
 

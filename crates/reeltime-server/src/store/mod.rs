@@ -1,5 +1,6 @@
 //! `reeltime store`: what concerns the store alone.
 
+mod check;
 mod status;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,8 @@ pub(crate) struct Store {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write, read, list, sign and delete a probe, and say in plain words what is wrong and what follows
+    Check(check::Check),
     /// Show how a running server's store is, and what waits for it
     #[command(after_help = "\
 Without --to it asks the server at the address of the settings.
@@ -28,6 +31,7 @@ Examples:
 /// Does it.
 pub(crate) fn run(command: Store) -> anyhow::Result<()> {
     match command.verb {
+        Verb::Check(command) => check::run(command),
         Verb::Status(command) => status::run(command),
     }
 }

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 
+pub mod check;
 pub mod folder;
 mod mime;
 mod mount;
@@ -160,6 +161,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where it lies, for people: a URL without anything secret, whose scheme is the kind of store.
     fn place(&self) -> String {
         "unknown:".to_owned()
+    }
+
+    /// Tries to write over the object `key`, which is there, on the condition that it is not: whether the store refuses,
+    /// as it should. `None` where there is nothing to try. The object may be empty afterwards.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked.
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        let _ = key;
+        Ok(None)
     }
 
     /// Uploads in parts, where the store that has `key` takes them. With it comes the key in that store.

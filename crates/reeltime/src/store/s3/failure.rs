@@ -6,7 +6,7 @@ use std::io;
 use object_store::client::{HttpError, HttpErrorKind};
 use reeltime_core::keys::ObjectKey;
 
-use super::wire::{Answer, NoRole};
+use super::wire::Answer;
 use crate::store::StoreError;
 
 /// What was asked for, so that an error can name it.
@@ -48,6 +48,11 @@ impl Failure {
             Self::Unexplained(error) | Self::Other(error) => error,
         }
     }
+
+    /// For what was to go: that it is not there is a success.
+    pub(super) fn unless_absent(self, key: &ObjectKey) -> Result<(), StoreError> {
+        if matches!(self, Self::Absent) { Ok(()) } else { Err(self.of(key)) }
+    }
 }
 
 impl Asked<'_> {
@@ -57,30 +62,20 @@ impl Asked<'_> {
         if let Some(answer) = chain.iter().find_map(|error| error.downcast_ref::<Answer>()) {
             return self.answer(answer);
         }
-        Failure::Other(if chain.iter().any(|error| error.is::<NoRole>()) {
-            self.refused("no keys are set and this machine has no role: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-        } else if let Some(why) = chain.iter().find_map(|error| tls(*error)) {
-            self.refused(format!(
+        Failure::Other(match chain.iter().find_map(|error| tls(*error)) {
+            Some(why) => self.refused(format!(
                 "its certificate is not trusted ({why}): correct the endpoint, or install the certificate's authority \
                  on this machine"
-            ))
-        } else {
-            self.unavailable(transport(&chain))
+            )),
+            None => self.unavailable(transport(&chain)),
         })
     }
 
     fn answer(&self, answer: &Answer) -> Failure {
         match (answer.status, answer.code.as_str()) {
-            _ if answer.of_role => Failure::Other(self.unavailable(format!("asked for the machine's role, {answer}"))),
-            _ if answer.is_page => Failure::Other(self.refused(
-                "what answers is a web page and no S3: correct AWS_ENDPOINT_URL (it wants the API's address, not the console's)",
-            )),
             _ if answer.passes() => Failure::Other(self.unavailable(answer.to_string())),
-            (404, "NoSuchBucket") => Failure::Other(self.refused(format!(
-                "there is no bucket {}: create it, or correct the store's address (--store-url)",
-                self.bucket
-            ))),
-            (404, _) => Failure::Absent,
+            _ if answer.of_role || answer.is_page => Failure::Other(self.refused(self.words(answer))),
+            (404, code) if code != "NoSuchBucket" => Failure::Absent,
             (412, _) => Failure::Taken,
             (416, _) => Failure::BeyondEnd,
             _ if !answer.had_body => Failure::Unexplained(self.refused(self.words(answer))),
@@ -90,25 +85,46 @@ impl Asked<'_> {
 
     /// What is wrong and what to do. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
     fn words(&self, answer: &Answer) -> String {
+        let Self { bucket, region, right, .. } = self;
         match (answer.status, answer.code.as_str()) {
-            (_, "InvalidAccessKeyId") => "it does not know the access key: correct AWS_ACCESS_KEY_ID".to_owned(),
-            (_, "SignatureDoesNotMatch") => "the secret does not belong to the access key: correct AWS_SECRET_ACCESS_KEY \
-                 (or something between here and the store alters requests)"
+            _ if answer.of_role => "no keys are set and this machine has no role: set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+            _ if answer.is_page => {
+                "what answers is a web page and no S3: correct AWS_ENDPOINT_URL, which wants the \
+                 address of the API, not that of a console"
+                    .to_owned()
+            }
+            (_, "InvalidAccessKeyId") => {
+                "it does not know the access key: correct AWS_ACCESS_KEY_ID".to_owned()
+            }
+            (_, "SignatureDoesNotMatch") => "the secret does not belong to the access key: correct \
+                 AWS_SECRET_ACCESS_KEY (or something between here and the store alters requests)"
                 .to_owned(),
             (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
                 "the session token is not valid any more: renew AWS_SESSION_TOKEN with its keys".to_owned()
             }
             (_, "RequestTimeTooSkewed" | "RequestExpired") => {
-                "this machine's clock is wrong by more than the store allows (15 minutes on AWS): set it, for instance with NTP".to_owned()
+                "this machine's clock is wrong by more than the store \
+                 allows (15 minutes on AWS): set it, for instance with NTP"
+                    .to_owned()
             }
-            (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" | "InvalidRegion") => {
-                let other = answer.region.as_ref().filter(|region| *region != self.region);
-                let hint = other.map_or("set AWS_REGION to the bucket's".to_owned(), |region| format!("set AWS_REGION={region}"));
-                format!("the bucket {} is not in the region {}: {hint}", self.bucket, self.region)
+            (_, "NoSuchBucket") => {
+                format!(
+                    "there is no bucket {bucket}: create it, or correct the store's address (--store-url)"
+                )
             }
-            (_, "InvalidBucketName") => format!("{} cannot be a bucket's name: correct the store's address (--store-url)", self.bucket),
-            (_, "NoSuchBucket") => format!("there is no bucket {}: create it, or correct the store's address (--store-url)", self.bucket),
-            (401 | 403, _) => format!("the keys do not have the right to do this: allow {} in their policy ({answer})", self.right),
+            (_, "InvalidBucketName") => {
+                format!("{bucket} cannot be a bucket's name: correct the store's address (--store-url)")
+            }
+            (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "InvalidRegion") => {
+                let other = answer.region.as_deref().filter(|other| other != region);
+                let hint = other.map_or(" to the bucket's".to_owned(), |other| format!("={other}"));
+                format!("the bucket {bucket} is not in the region {region}: set AWS_REGION{hint}")
+            }
+            (401 | 403, _) => {
+                format!("the keys do not have the right to do this: allow {right} in their policy ({answer})")
+            }
             (501, _) => format!("it does not know this part of S3 ({answer})"),
             _ => answer.to_string(),
         }
@@ -134,14 +150,13 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 
 /// What TLS has against the other side; nothing that passes.
 fn tls(error: &(dyn Error + 'static)) -> Option<String> {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let inner = inner.map_or(error, |inner| inner as &(dyn Error + 'static));
-    match inner.downcast_ref::<rustls::Error>()? {
-        error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Some(error.to_string())
-        }
-        _ => None,
+    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return tls(inner);
     }
+    let error = error.downcast_ref::<rustls::Error>()?;
+    let is_about_trust =
+        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+    is_about_trust.then(|| error.to_string())
 }
 
 /// No answer, or half of one. The innermost error is the one that says something.
@@ -153,5 +168,42 @@ fn transport(chain: &[&(dyn Error + 'static)]) -> String {
         Some(HttpErrorKind::Connect) => format!("it cannot be reached: {innermost}"),
         Some(_) => format!("the connection broke: {innermost}"),
         None => format!("its answer cannot be understood: {innermost}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(source: impl Error + Send + Sync + 'static, kind: HttpErrorKind) -> StoreError {
+        let asked = Asked { what: "k", right: "s3:PutObject", bucket: "bucket", region: "us-east-1" };
+        let error =
+            object_store::Error::Generic { store: "S3", source: Box::new(HttpError::new(kind, source)) };
+        asked.failure(&error).of(&ObjectKey::new("k").unwrap())
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_refused() {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        for error in [io::Error::other(unknown.clone()), io::Error::other(io::Error::other(unknown))] {
+            let error = failure(error, HttpErrorKind::Connect);
+            assert!(
+                !error.is_passing() && error.to_string().contains("install the certificate's"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_gives_no_answer_passes() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = failure(refused, HttpErrorKind::Connect);
+        assert!(error.is_passing() && error.to_string().contains("cannot be reached"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_without_a_role_is_told_which_keys_to_set() {
+        let error = failure(Answer::no_role(), HttpErrorKind::Unknown);
+        assert!(!error.is_passing() && error.to_string().contains("set AWS_ACCESS_KEY_ID"), "{error}");
     }
 }

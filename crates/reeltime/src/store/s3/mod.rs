@@ -160,7 +160,7 @@ impl S3Store {
         sender: &ByteSender,
     ) -> Result<(), Option<io::Error>> {
         let Range { start: mut at, end } = first.range;
-        let mut answer = Ok(first);
+        let mut answer: Result<GetResult, Failure> = Ok(first);
         let mut resumes = 0;
         loop {
             let before = at;
@@ -171,7 +171,7 @@ impl S3Store {
                     Err(Some(error)) => error,
                     Err(None) => return Err(None),
                 },
-                Err(failure) => io::Error::other(Failure::of(failure, key)),
+                Err(failure) => io::Error::other(failure.of(key)),
             };
             resumes = if at > before { 0 } else { resumes + 1 };
             if resumes > RESUMES {
@@ -194,6 +194,11 @@ async fn relay(answer: GetResult, at: &mut u64, sender: &ByteSender) -> Result<(
         }
     }
     Ok(())
+}
+
+/// A client for signed addresses, which need nothing of S3.
+pub(super) fn plain_client() -> reqwest::Result<reqwest::Client> {
+    wire::plain_client(S3Options::default().answer_timeout)
 }
 
 fn ranged(range: Range<u64>) -> GetOptions {
@@ -220,7 +225,7 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
         .with_retry(retry)
         .with_unsigned_payload(options.unsigned_payload)
         .with_disable_bulk_delete(true)
-        .with_http_connector(wire::Connector);
+        .with_http_connector(wire::Connector { silence: options.answer_timeout });
     match &options.credentials {
         Some(keys) => {
             let builder = builder.with_access_key_id(&keys.id).with_secret_access_key(&keys.secret);
@@ -296,13 +301,9 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        match self.client.delete(&self.path(key)?).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.asked(key.as_str(), "s3:DeleteObject").failure(&error) {
-                Failure::Absent => Ok(()),
-                failure => Err(failure.of(key)),
-            },
-        }
+        let deleted = self.client.delete(&self.path(key)?).await;
+        let asked = self.asked(key.as_str(), "s3:DeleteObject");
+        deleted.or_else(|error| asked.failure(&error).unless_absent(key))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
@@ -323,6 +324,10 @@ impl Store for S3Store {
 
     fn place(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+
+    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
+        self.refuses_what_is_taken(key).await.map(Some)
     }
 
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {

@@ -1,6 +1,7 @@
 //! What an S3 store is opened with.
 
 use std::fmt;
+use std::time::Duration;
 
 /// How requests name the bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,9 @@ pub struct S3Options {
     pub unsigned_payload: bool,
     /// Parts of one object that are in memory at a time, at least 1.
     pub parts_in_flight: usize,
+    /// The longest silence: of a store that was sent a request, and between two pieces of an answer. A part of 5 MiB
+    /// has to be through in it.
+    pub answer_timeout: Duration,
 }
 
 impl Default for S3Options {
@@ -93,6 +97,8 @@ impl Default for S3Options {
             encryption: Encryption::None,
             unsigned_payload: false,
             parts_in_flight: 2,
+            // An uplink needs 1.4 Mbit/s for each part that is on its way.
+            answer_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -7,7 +7,6 @@ use object_store::{PutMultipartOptions, PutPayload};
 use reeltime_core::keys::ObjectKey;
 
 use super::S3Store;
-use super::failure::Failure;
 use crate::store::{ObjectMeta, PartStore, PartTag, Store, StoreError, UploadId};
 
 /// The right that all but giving up takes.
@@ -87,12 +86,8 @@ impl PartStore for S3Store {
     }
 
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
-        match self.client.abort_multipart(&self.path(key)?, &upload.0).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.asked(key.as_str(), "s3:AbortMultipartUpload").failure(&error) {
-                Failure::Absent => Ok(()),
-                failure => Err(failure.of(key)),
-            },
-        }
+        let aborted = self.client.abort_multipart(&self.path(key)?, &upload.0).await;
+        let asked = self.asked(key.as_str(), "s3:AbortMultipartUpload");
+        aborted.or_else(|error| asked.failure(&error).unless_absent(key))
     }
 }

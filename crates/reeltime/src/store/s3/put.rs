@@ -58,10 +58,7 @@ impl S3Store {
         };
         match self.client.put_opts(&self.path(key)?, body, options).await {
             Ok(_) => Ok(size),
-            Err(error) => match self.explain(key, RIGHT, &error) {
-                StoreError::AlreadyExists { .. } if self.is_marked(key, mark).await? => Ok(size),
-                error => Err(error),
-            },
+            Err(error) => self.unless_made(key, mark, size, self.explain(key, RIGHT, &error)).await,
         }
     }
 
@@ -124,14 +121,35 @@ impl S3Store {
         if self.find(key).await?.is_some() {
             return Err(StoreError::AlreadyExists { key: key.clone() });
         }
-        match self.join(key, upload, &tags).await {
-            // The first attempt was done, and its answer lost.
-            Err(StoreError::NotFound { .. }) if self.is_marked(key, mark).await? => Ok(bytes),
+        let error = match self.join(key, upload, &tags).await {
+            Ok(()) => return Ok(bytes),
             Err(StoreError::NotFound { .. }) => {
-                Err(self.asked(key.as_str(), RIGHT).unavailable("it has lost the upload before its end"))
+                self.asked(key.as_str(), RIGHT).unavailable("it has lost the upload before its end")
             }
-            outcome => outcome.map(|()| bytes),
-        }
+            Err(error) => error,
+        };
+        self.unless_made(key, mark, bytes, error).await
+    }
+
+    /// The answer may have been lost, not the request: then the object is there, and ours.
+    async fn unless_made(
+        &self,
+        key: &ObjectKey,
+        mark: &str,
+        size: u64,
+        error: StoreError,
+    ) -> Result<u64, StoreError> {
+        if self.is_marked(key, mark).await.unwrap_or(false) { Ok(size) } else { Err(error) }
+    }
+
+    /// Writes over an object that is there, on the condition that there is none: whether the store refused.
+    pub(super) async fn refuses_what_is_taken(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let error = match self.client.put_opts(&self.path(key)?, PutPayload::new(), options).await {
+            Ok(_) => return Ok(false),
+            Err(error) => self.explain(key, RIGHT, &error),
+        };
+        if matches!(error, StoreError::AlreadyExists { .. }) { Ok(true) } else { Err(error) }
     }
 
     async fn is_marked(&self, key: &ObjectKey, mark: &str) -> Result<bool, StoreError> {

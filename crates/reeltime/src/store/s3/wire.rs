@@ -14,9 +14,6 @@ use object_store::client::{
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The longest silence: of a store that was sent a request, and between two pieces of an answer. A part of 5 MiB has
-/// to be through in it, so an uplink needs 1.4 Mbit/s for each.
-const SILENCE: Duration = Duration::from_secs(30);
 /// An error's document is some hundred bytes.
 const MOST_OF_AN_ANSWER: usize = 16 << 10;
 /// What the store says, and we repeat, is cut here: characters.
@@ -26,22 +23,30 @@ const ROLE_HOSTS: &str = "169.254.";
 
 /// Makes the client, whatever `object_store` would have made.
 #[derive(Debug)]
-pub(super) struct Connector;
+pub(super) struct Connector {
+    /// As [`S3Options::answer_timeout`](super::S3Options::answer_timeout).
+    pub(super) silence: Duration,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Whoever was first has set one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("reeltime/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let client = plain_client(self.silence);
         let client = client
             .map_err(|source| object_store::Error::Generic { store: "S3", source: Box::new(source) })?;
         Ok(HttpClient::new(Wire(client)))
     }
+}
+
+/// A client that follows nothing and waits for nothing longer than `silence`.
+pub(super) fn plain_client(silence: Duration) -> reqwest::Result<reqwest::Client> {
+    // Whoever was first has set one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(silence)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("reeltime/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// What the store answered instead of what was asked for.
@@ -77,11 +82,6 @@ impl fmt::Display for Answer {
 
 impl std::error::Error for Answer {}
 
-/// Nobody answered where the machine's role is asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("this machine has no role")]
-pub(super) struct NoRole;
-
 #[derive(Debug)]
 struct Wire(reqwest::Client);
 
@@ -90,7 +90,7 @@ impl HttpService for Wire {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let of_role = request.uri().host().is_some_and(|host| host.starts_with(ROLE_HOSTS));
         let response = match self.0.call(request).await {
-            Err(_) if of_role => return Err(HttpError::new(HttpErrorKind::Unknown, NoRole)),
+            Err(_) if of_role => return Err(HttpError::new(HttpErrorKind::Unknown, Answer::no_role())),
             response => response?,
         };
         let is_page = is_page(response.headers());
@@ -108,6 +108,11 @@ fn kind(answer: &Answer) -> HttpErrorKind {
 }
 
 impl Answer {
+    /// Nobody answers where the machine's role is asked for.
+    pub(super) fn no_role() -> Self {
+        Self { of_role: true, ..parse(404, "") }
+    }
+
     /// Whether the same request may be answered otherwise in a while.
     pub(super) fn passes(&self) -> bool {
         const BUSY: [&str; 7] = [
