@@ -46,7 +46,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Recover(command) => recover::run(command),
         Verb::Catalogue(command) => catalogue::run(command),
         Verb::Export(command) => export::run(command),
-        Verb::Store(command) => store::run(command),
         Verb::Bench(command) => bench::run(command),
         Verb::BenchSink(sink) => bench::sink::run(sink),
         Verb::BenchLoad(load) => bench::load::run(load),
