@@ -13,6 +13,9 @@ use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
 
 mod build;
+mod segments;
+
+pub use segments::*;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -44,6 +47,9 @@ macro_rules! catalogue_contract {
             odd_names_stay_apart,
             writes_at_the_same_time_each_get_their_own_answer,
             a_closed_catalogue_says_so,
+            a_session_is_recorded_once_at_a_time,
+            a_segment_is_announced_once_under_a_key_of_its_own,
+            what_is_kept_of_a_segment_is_published_with_its_object,
         }
     };
 }
