@@ -60,7 +60,8 @@ async fn the_file_is_in_wal_mode_and_every_table_is_strict_and_has_its_tenant() 
     let rows = tables.fetch_all(&mut db).await?;
     let seen: Vec<(String, bool, bool)> =
         rows.iter().map(|row| (row.get("name"), row.get("strict"), row.get("tenant"))).collect();
-    let expected = ["calls", "objects", "recordings"].map(|name| (name.to_owned(), true, true));
+    let expected = ["calls", "objects", "recordings", "segment_recordings", "segments"]
+        .map(|name| (name.to_owned(), true, true));
     assert_eq!(seen, expected);
     Ok(())
 }
