@@ -13,6 +13,7 @@ from harness import judges
 from harness.media import play
 from harness.segments import BEGIN, Recording, Segment, wav
 from harness.server import of_tracks
+from segments_load import load
 
 CLIENT = Path(__file__).parent / "clients" / "segments.mjs"
 PITCHES = {"alice": 440, "bob": 660, "carol": 880, "dave": 1_100}
@@ -410,3 +411,10 @@ def test_ten_thousand_segments_in_one_finalize(server):
     assert (told["segmentCount"], len(told["missingSegments"])) == (1, 9_999)
     details = server.completed(recording.id, 60)
     assert len(of_tracks(details, "gaps")) == 9_999
+
+
+def test_many_segments_come_many_times_faster_than_real_time(new_server):
+    server = new_server().start()
+    curve, speed = load(server, hours=0.1, speakers=4)
+    print(f"{speed:.0f} times real time", [f"{hour:.2f} h: {size >> 10} KiB" for hour, size in curve])
+    assert max(size for _, size in curve[:-1]) - curve[0][1] < 64 << 20

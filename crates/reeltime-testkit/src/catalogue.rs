@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 mod build;
 mod nodes;
+mod segments;
 
 pub use nodes::*;
+pub use segments::*;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -57,6 +59,9 @@ macro_rules! catalogue_contract {
             what_another_node_has_taken_is_not_finished_here,
             what_was_never_shipped_fails_with_its_node,
             a_closed_catalogue_says_so,
+            a_session_is_recorded_once_at_a_time,
+            a_segment_is_announced_once_under_a_key_of_its_own,
+            what_is_kept_of_a_segment_is_published_with_its_object,
         }
     };
 }

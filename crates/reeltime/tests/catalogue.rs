@@ -67,6 +67,8 @@ async fn the_file_is_in_wal_mode_and_every_table_is_strict_and_has_its_tenant() 
         ("nodes", false),
         ("objects", true),
         ("recordings", true),
+        ("segment_recordings", true),
+        ("segments", true),
         ("upload_parts", true),
         ("uploads", true),
     ];

@@ -154,10 +154,6 @@ impl Store for Watched {
         self.store.place()
     }
 
-    async fn honours_conditions(&self, key: &ObjectKey) -> Result<Option<bool>, StoreError> {
-        self.store.honours_conditions(key).await
-    }
-
     fn parts(&self, key: &ObjectKey) -> Option<(&dyn PartStore, ObjectKey)> {
         self.store.parts(key).map(|_| (self as &dyn PartStore, key.clone()))
     }

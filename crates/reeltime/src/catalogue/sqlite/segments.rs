@@ -202,14 +202,15 @@ async fn advance(
 
 async fn announce(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Result<Segment, Failure> {
     if let Some(id) = known(db, tenant, new).await? {
-        sqlx::query("UPDATE segments SET upload = ?2, used = 0 WHERE id = ?1")
+        sqlx::query("UPDATE segments SET upload = ?3, used = 0 WHERE id = ?1 AND tenant_id = ?2")
             .bind(blob(id))
+            .bind(tenant)
             .bind(blob(new.upload))
             .execute(&mut *db)
             .await?;
         return found(db, tenant, new.recording, id).await;
     }
-    let participant = participant(db, new).await?;
+    let participant = participant(db, tenant, new).await?;
     let key = free_key(db, &new.key).await?;
     let inserted = sqlx::query(
         "INSERT INTO segments (id, tenant_id, recording_id, number, user_id, username, participant, segment_index,
@@ -260,26 +261,31 @@ async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Res
 
 /// The name of a user's track: what an earlier segment has, else the user's name, with the id behind it where another
 /// user has that name.
-async fn participant(db: &mut SqliteConnection, new: &NewSegment) -> Result<String, Failure> {
-    let row =
-        sqlx::query("SELECT participant FROM segments WHERE recording_id = ?1 AND user_id = ?2 LIMIT 1")
-            .bind(blob(new.recording.0))
-            .bind(&new.user_id)
-            .fetch_optional(&mut *db)
-            .await?;
+async fn participant(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Result<String, Failure> {
+    let row = sqlx::query(
+        "SELECT participant FROM segments WHERE tenant_id = ?1 AND recording_id = ?2 AND user_id = ?3 LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(blob(new.recording.0))
+    .bind(&new.user_id)
+    .fetch_optional(&mut *db)
+    .await?;
     if let Some(row) = row {
         return Ok(row.try_get("participant")?);
     }
     let name = if new.username.is_empty() { &new.user_id } else { &new.username };
-    let taken = sqlx::query("SELECT 1 FROM segments WHERE recording_id = ?1 AND participant = ?2 LIMIT 1")
-        .bind(blob(new.recording.0))
-        .bind(name)
-        .fetch_optional(db)
-        .await?;
+    let taken = sqlx::query(
+        "SELECT 1 FROM segments WHERE tenant_id = ?1 AND recording_id = ?2 AND participant = ?3 LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(blob(new.recording.0))
+    .bind(name)
+    .fetch_optional(db)
+    .await?;
     Ok(if taken.is_some() { format!("{name} ({})", new.user_id) } else { name.clone() })
 }
 
-/// The first form of a key that no segment and no object has.
+/// The first form of a key that no segment and no object has, of any tenant: they share one store.
 async fn free_key(db: &mut SqliteConnection, wanted: &ObjectKey) -> Result<ObjectKey, Failure> {
     for n in 1..=MOST_KEYS {
         let key = wanted.unique(n).map_err(|_| CatalogueError::KeyTaken { key: wanted.clone() })?;

@@ -1,7 +1,7 @@
 //! The end of a recording of segments: what came out of turn is logged, what never came is told, and the recording is
 //! published like any other. Every step may be done again, so a crash or an outage in the middle costs a second try.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -276,19 +276,17 @@ pub(crate) async fn run(recorder: Weak<Inner>) {
 
 /// The segments that the catalogue has, by all that a client may know of them.
 struct Known {
-    ids: HashMap<Uuid, ()>,
-    keys: HashMap<String, ()>,
-    starts: HashMap<(String, u32, i64), ()>,
+    ids: HashSet<Uuid>,
+    keys: HashSet<String>,
+    starts: HashSet<(String, u32, i64)>,
 }
 
 impl Known {
     fn new(segments: Vec<Segment>) -> Self {
-        let ids = segments.iter().flat_map(|segment| [(segment.id, ()), (segment.upload, ())]).collect();
-        let keys = segments.iter().map(|segment| (segment.key.as_str().to_owned(), ())).collect();
-        let starts = segments.into_iter();
-        let starts = starts
-            .map(|segment| ((segment.user_id, segment.segment_index, segment.starts_at.0), ()))
-            .collect();
+        let ids = segments.iter().flat_map(|segment| [segment.id, segment.upload]).collect();
+        let keys = segments.iter().map(|segment| segment.key.as_str().to_owned()).collect();
+        let start = |segment: Segment| (segment.user_id, segment.segment_index, segment.starts_at.0);
+        let starts = segments.into_iter().map(start).collect();
         Self { ids, keys, starts }
     }
 
@@ -296,9 +294,9 @@ impl Known {
         let start = (segment.user_id.clone(), segment.segment_index, segment.starts_at.0);
         let lies = |place: &String| {
             let id = place_path(place).rsplit('/').next().and_then(|id| Uuid::try_parse(id).ok());
-            self.keys.contains_key(key_in(place)) || id.is_some_and(|id| self.ids.contains_key(&id))
+            self.keys.contains(key_in(place)) || id.is_some_and(|id| self.ids.contains(&id))
         };
-        places.iter().any(lies) || self.starts.contains_key(&start)
+        places.iter().any(lies) || self.starts.contains(&start)
     }
 }
 

@@ -1,0 +1,140 @@
+//! What every catalogue does with segments.
+
+use reeltime::catalogue::{
+    Catalogue, CatalogueError, KeptSegment, NewObject, NewSegment, ObjectKind, ObjectState, SegmentRecording,
+    SegmentState, SegmentsStatus,
+};
+use reeltime_core::id::TrackId;
+use reeltime_core::media::Container;
+use reeltime_core::time::UtcMicros;
+use uuid::Uuid;
+
+use super::Outcome;
+use super::build::{START, TENANT, id, key, object, recording};
+
+fn of_session(n: u128, session: &str) -> SegmentRecording {
+    SegmentRecording {
+        recording: id(n),
+        session_id: session.to_owned(),
+        guild_id: "guild".to_owned(),
+        channel_id: "channel".to_owned(),
+        details: "{}".to_owned(),
+        status: SegmentsStatus::Live,
+        begun_at: UtcMicros(START),
+        created_at: UtcMicros(START + n as i64),
+        finalized_at: None,
+    }
+}
+
+/// Segment `index` of `user`, whose address has the id `upload`.
+fn segment(user: &str, index: u32, upload: u128) -> NewSegment {
+    NewSegment {
+        id: Uuid::from_u128(1_000 + upload),
+        recording: id(1),
+        user_id: user.to_owned(),
+        username: "name".to_owned(),
+        segment_index: index,
+        file_name: "file.wav".to_owned(),
+        format: Container::Wav,
+        size: Some(44),
+        starts_at: UtcMicros(START + i64::from(index)),
+        ends_at: UtcMicros(START + i64::from(index) + 1),
+        key: key("recordings/s/name/segment_000.wav"),
+        upload: Uuid::from_u128(upload),
+    }
+}
+
+fn object_of(segment: Uuid) -> NewObject {
+    NewObject {
+        track: Some(TrackId(segment)),
+        kind: ObjectKind::Master,
+        ..object(1, "recordings/s/name/segment_000.wav")
+    }
+}
+
+/// The same session while it is open is the same recording; one that is over or deleted begins anew.
+pub async fn a_session_is_recorded_once_at_a_time(catalogue: &dyn Catalogue) -> Outcome {
+    for n in [1, 2] {
+        assert_eq!(catalogue.begin_segments(&recording(n, "s"), &of_session(n, "s")).await?, id(1));
+    }
+    assert!(catalogue.get(TENANT, id(2)).await?.is_none(), "the second has begun nothing");
+    assert_eq!(catalogue.begin_segments(&recording(3, "t"), &of_session(3, "t")).await?, id(3));
+    let open = catalogue.open_segment_recordings(TENANT).await?;
+    assert_eq!(open, [of_session(1, "s"), of_session(3, "t")]);
+    assert!(catalogue.open_segment_recordings("other").await?.is_empty());
+    assert_eq!(catalogue.segment_recording("other", id(1)).await?, None);
+
+    let over = UtcMicros(START + 9);
+    catalogue.advance_segments("other", id(1), SegmentsStatus::Finalized, over).await?;
+    catalogue.advance_segments(TENANT, id(1), SegmentsStatus::Finalized, over).await?;
+    catalogue.advance_segments(TENANT, id(1), SegmentsStatus::Finalizing, UtcMicros(START + 10)).await?;
+    let row = catalogue.segment_recording(TENANT, id(1)).await?.ok_or("it is known")?;
+    assert_eq!((row.status, row.finalized_at), (SegmentsStatus::Finalized, Some(over)), "never back");
+    assert_eq!(catalogue.begin_segments(&recording(4, "s"), &of_session(4, "s")).await?, id(4));
+    catalogue.delete(TENANT, id(4)).await?;
+    assert_eq!(catalogue.begin_segments(&recording(5, "s"), &of_session(5, "s")).await?, id(5));
+    Ok(())
+}
+
+/// The same segment again is the same row with another address; another one gets another key.
+pub async fn a_segment_is_announced_once_under_a_key_of_its_own(catalogue: &dyn Catalogue) -> Outcome {
+    let unknown = catalogue.announce_segment(TENANT, &segment("u", 0, 1)).await;
+    assert_eq!(unknown, Err(CatalogueError::UnknownRecording { id: id(1) }));
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    let first = catalogue.announce_segment(TENANT, &segment("u", 0, 1)).await?;
+    let again = catalogue.announce_segment(TENANT, &segment("u", 0, 2)).await?;
+    assert_eq!((again.id, again.number, &again.key), (first.id, 0, &first.key));
+    assert_eq!(catalogue.segment(TENANT, id(1), Uuid::from_u128(1)).await?, None, "that address is void");
+    assert_eq!(catalogue.segment(TENANT, id(1), Uuid::from_u128(2)).await?.as_ref(), Some(&again));
+    assert_eq!(catalogue.segment(TENANT, id(1), first.id).await?.as_ref(), Some(&again));
+    assert_eq!(catalogue.segment("other", id(1), first.id).await?, None);
+    assert_eq!(catalogue.segment(TENANT, id(2), first.id).await?, None);
+
+    let namesake = catalogue.announce_segment(TENANT, &segment("v", 0, 3)).await?;
+    assert_eq!((first.participant.as_str(), namesake.participant.as_str()), ("name", "name (v)"));
+    assert_eq!((namesake.number, namesake.key.as_str()), (1, "recordings/s/name/segment_000-2.wav"));
+    assert_eq!(catalogue.segment_key(TENANT, namesake.key.as_str()).await?, Some(id(1)));
+    assert_eq!(catalogue.segment_key("other", namesake.key.as_str()).await?, None);
+    let foreign = catalogue.announce_segment("other", &segment("w", 0, 4)).await;
+    assert_eq!(foreign, Err(CatalogueError::UnknownRecording { id: id(1) }));
+    assert_eq!(catalogue.segments(TENANT, id(1)).await?, [again, namesake]);
+    Ok(())
+}
+
+/// Its row and its object change together; what came is never missing.
+pub async fn what_is_kept_of_a_segment_is_published_with_its_object(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    let announced = catalogue.announce_segment(TENANT, &segment("u", 0, 1)).await?;
+    let absent = catalogue.announce_segment(TENANT, &segment("u", 1, 2)).await?;
+    let mut kept = KeptSegment {
+        id: announced.id,
+        key: announced.key.clone(),
+        size: 44,
+        crc32c: Some(7),
+        logged: false,
+    };
+    let unstaged = catalogue.keep_segment(TENANT, &kept).await;
+    assert_eq!(unstaged, Err(CatalogueError::NotStaged { key: announced.key.clone() }));
+    catalogue.stage(&object_of(absent.id)).await?;
+    let of_another = catalogue.keep_segment(TENANT, &kept).await;
+    assert_eq!(
+        of_another,
+        Err(CatalogueError::NotStaged { key: announced.key.clone() }),
+        "another segment has that key"
+    );
+    catalogue.mark(TENANT, &announced.key).await?;
+    catalogue.forget(TENANT, &announced.key).await?;
+    catalogue.stage(&object_of(announced.id)).await?;
+    for logged in [false, true, false] {
+        kept.logged = logged;
+        catalogue.keep_segment(TENANT, &kept).await?;
+    }
+    catalogue.miss_segments(TENANT, id(1), &[announced.id, absent.id]).await?;
+    let rows = catalogue.segments(TENANT, id(1)).await?;
+    let states: Vec<_> = rows.iter().map(|row| (row.state, row.used, row.crc32c)).collect();
+    assert_eq!(states, [(SegmentState::Logged, true, Some(7)), (SegmentState::Missing, false, None)]);
+    let objects = catalogue.objects(TENANT, id(1)).await?;
+    let told: Vec<_> = objects.iter().map(|object| (object.state, object.size, object.crc32c)).collect();
+    assert_eq!(told, [(ObjectState::Published, Some(44), Some(7))]);
+    Ok(())
+}
