@@ -71,7 +71,7 @@ fn secrets_are_redacted() {
 fn wrong_usage_exits_2_with_what_to_do() {
     let wrong = refused(&["config", "--flush-interval", "soon"], &[]);
     assert!(wrong.contains("--flush-interval: ") && wrong.contains("write for example 200ms"), "{wrong}");
-    let wrong = refused(&["serve"], &[("REELTIME_STORE_URL", "s3://bucket")]);
+    let wrong = refused(&["serve"], &[("REELTIME_STORE_URL", "gopher://bucket")]);
     assert!(wrong.contains("environment REELTIME_STORE_URL") && wrong.contains("file:///path"), "{wrong}");
     let wrong = refused(&["serve"], &[("BACKEND_RECORD_FORMAT", "aiff")]);
     assert!(wrong.contains("use wav, flac, ogg, mp3, webm or mp4"), "{wrong}");
