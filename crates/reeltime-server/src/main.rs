@@ -43,6 +43,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Send(command) => send::run(command),
         Verb::Ls(command) => ls::run(command),
+        Verb::Store(command) => store::run(command),
         Verb::Recover(command) => recover::run(command),
         Verb::Catalogue(command) => catalogue::run(command),
         Verb::Export(command) => export::run(command),
