@@ -11,6 +11,7 @@ use reeltime::catalogue::{
     SqliteCatalogue, StateChange,
 };
 use reeltime::recorder::{Ingest, Recorder, RecorderConfig, SessionInfo, SessionRequest};
+use reeltime::ship::{Shipping, When};
 use reeltime::spool::FolderLock;
 use reeltime::store::Store;
 use reeltime::upload::Retry;
@@ -41,6 +42,8 @@ impl Bench {
 
     async fn recorder(&self, workers: usize) -> Result<Recorder, Box<dyn Error>> {
         let config = RecorderConfig {
+            // Whose calls would stand between those that are counted.
+            ship: Shipping { when: When::Never, ..Shipping::default() },
             upload_workers: Some(workers),
             retry: Retry {
                 first: Duration::from_millis(5),

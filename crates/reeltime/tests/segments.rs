@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use reeltime::catalogue::{Catalogue, RecordingState, Segment, SegmentsStatus, SqliteCatalogue};
 use reeltime::recorder::{Recorder, RecorderConfig};
 use reeltime::segments::receive::{Announcement, NewSegments, ReceiveError};
+use reeltime::ship::When;
 use reeltime::spool::{FolderLock, SpoolConfig};
 use reeltime::store::{ByteStream, Store};
 use reeltime_core::id::RecordingId;
@@ -37,6 +38,8 @@ impl Bench {
             Arc::new(SqliteCatalogue::open(folder.path().join("c.db")).await.expect("a catalogue"));
         let mut config = RecorderConfig::new(folder.path());
         config.spool = SpoolConfig { reserve: 0, ..config.spool };
+        // Whose calls would meet the faults that are meant for segments.
+        config.ship.when = When::Never;
         let lock = FolderLock::take(folder.path()).expect("nobody else has it");
         let opened = Recorder::open(config, lock, Arc::clone(&catalogue) as _, Arc::clone(&store) as _).await;
         let recorder = opened.expect("a recorder");
