@@ -74,6 +74,7 @@ impl From<Problem> for Failure {
 impl From<ReceiveError> for Failure {
     fn from(error: ReceiveError) -> Self {
         use ReceiveError as E;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the library may grow others, which are ours")]
         let status = match &error {
             E::UnknownRecording | E::UnknownUpload => StatusCode::NOT_FOUND,
             E::Used | E::Differs | E::Finalized => StatusCode::CONFLICT,

@@ -27,7 +27,7 @@ impl TryFrom<Value> for Time {
         let time = match &value {
             Value::Number(millis) => millis.as_f64().map(|millis| (millis * 1_000.0).round() as i64),
             Value::String(text) => text.parse().ok().map(Timestamp::as_microsecond),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         };
         time.map(|micros| Self(UtcMicros(micros))).ok_or("a time is Unix milliseconds, or RFC 3339")
     }

@@ -105,7 +105,9 @@ fn check_type(headers: &HeaderMap, format: Container) -> Result<(), Failure> {
     let known: &[&str] = match format {
         Container::Wav => &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
         Container::Flac => &["audio/flac", "audio/x-flac"],
-        _ => &["audio/ogg", "audio/opus", "application/ogg"],
+        Container::Ogg | Container::Mp3 | Container::Webm | Container::Mp4 => {
+            &["audio/ogg", "audio/opus", "application/ogg"]
+        }
     };
     if known.contains(&kind.as_str()) {
         return Ok(());

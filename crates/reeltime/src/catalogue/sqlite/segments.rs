@@ -98,7 +98,7 @@ impl SegmentRows for SqliteCatalogue {
                 .bind(key)
                 .fetch_optional(&mut *self.readers.acquire().await?)
                 .await?;
-            row.as_ref().map(|row| recording_id(row)).transpose()
+            row.as_ref().map(recording_id).transpose()
         };
         self.explain(found.await)
     }

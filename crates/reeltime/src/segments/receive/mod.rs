@@ -160,24 +160,22 @@ pub enum ReceiveError {
 
 impl From<Error> for ReceiveError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Store(error) if error.is_passing() => {
-                tracing::warn!(%error, "a segment cannot be stored now");
-                Self::StoreAway
-            }
-            error => Self::Failed(error),
+        if let Error::Store(error) = &error
+            && error.is_passing()
+        {
+            tracing::warn!(%error, "a segment cannot be stored now");
+            return Self::StoreAway;
         }
+        Self::Failed(error)
     }
 }
 
 impl From<CatalogueError> for ReceiveError {
     fn from(error: CatalogueError) -> Self {
-        match error {
-            CatalogueError::UnknownRecording { .. } | CatalogueError::Deleted { .. } => {
-                Self::UnknownRecording
-            }
-            error => Self::Failed(error.into()),
+        if matches!(error, CatalogueError::UnknownRecording { .. } | CatalogueError::Deleted { .. }) {
+            return Self::UnknownRecording;
         }
+        Self::Failed(error.into())
     }
 }
 

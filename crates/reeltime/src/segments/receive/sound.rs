@@ -73,7 +73,7 @@ impl Sound {
                 let format = Format::new(Codec::S16le, opus::RATE, opus.decoder.channels())?;
                 Ok(Self { format, source: Source::Opus(Box::new(opus)) })
             }
-            other => Err(SoundError::Container(other)),
+            other @ (Container::Mp3 | Container::Webm | Container::Mp4) => Err(SoundError::Container(other)),
         }
     }
 
@@ -104,7 +104,9 @@ fn wav(mut file: File) -> Result<Sound, SoundError> {
     let codec = match found.samples {
         Samples::Alaw => Codec::Alaw,
         Samples::Mulaw => Codec::Mulaw,
-        _ => Codec::S16le,
+        Samples::U8 | Samples::S16 | Samples::S24 | Samples::S32 | Samples::F32 | Samples::F64 => {
+            Codec::S16le
+        }
     };
     let format = Format::new(codec, found.rate, u8::try_from(found.channels).unwrap_or(u8::MAX))?;
     file.seek(SeekFrom::Start(found.start as u64))?;
