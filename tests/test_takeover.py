@@ -251,6 +251,9 @@ def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):
         # Created, as far as a manifest knows, when its first packet arrived.
         assert other.recording(id) | {"created_at": None} == details | {"created_at": None}
         assert other.stream(id) == before[id]
+    # It is known once it is taken over.
+    path = f"/api/v1/recordings/{live.recording_id}"
+    until("the lost node's recording is known", lambda: other.get(path).status_code == 200, 60)
     other.completed(live.recording_id, 60)
     assert compare(wave_file(other.stream(live.recording_id))[1], pcm).lost == 0
 

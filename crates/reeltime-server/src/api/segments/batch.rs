@@ -21,7 +21,7 @@ use crate::security::Identity;
 const MOST_TEXT: usize = 1 << 20;
 
 /// Begin a recording whose files are there already: an address for each
-#[utoipa::path(post, path = "/api/recordings/init", tag = "segments", request_body = BeginBatch, responses(
+#[utoipa::path(post, path = "/api/recordings/init", operation_id = "segments_begin_batch", tag = "segments", request_body = BeginBatch, responses(
     (status = 200, description = "Send them there", body = BatchBegun),
     (status = "default", description = "It is not taken", body = Told)))]
 pub(crate) async fn begin(

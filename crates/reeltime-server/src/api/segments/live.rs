@@ -18,7 +18,7 @@ use crate::security::Identity;
 /// Begin a recording whose segments will come one by one
 ///
 /// The same `sessionId` again, while it is live, gives the same recording.
-#[utoipa::path(post, path = "/api/recordings/init-live", tag = "segments", request_body = Begin, responses(
+#[utoipa::path(post, path = "/api/recordings/init-live", operation_id = "segments_begin", tag = "segments", request_body = Begin, responses(
     (status = 200, description = "It is live", body = Begun),
     (status = "default", description = "It is not", body = Told)))]
 pub(crate) async fn begin(

@@ -51,7 +51,7 @@ pub(crate) struct List {
 /// All recordings, however they came in, newest first
 ///
 /// Without their files: ask for one of them.
-#[utoipa::path(get, path = "/api/recordings", tag = "segments", params(ListFields), responses(
+#[utoipa::path(get, path = "/api/recordings", operation_id = "segments_list", tag = "segments", params(ListFields), responses(
     (status = 200, description = "Some of them", body = List),
     (status = "default", description = "A field has no such value", body = Told)))]
 pub(crate) async fn list(
@@ -80,7 +80,7 @@ pub(crate) async fn list(
 }
 
 /// One recording
-#[utoipa::path(get, path = "/api/recordings/{id}", tag = "segments", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(get, path = "/api/recordings/{id}", operation_id = "segments_get_recording", tag = "segments", params(("id" = Uuid, Path)), responses(
     (status = 200, description = "As of now", body = Answer),
     (status = "default", description = "It is not there", body = Told)))]
 pub(crate) async fn get(

@@ -117,7 +117,7 @@ fn check_type(headers: &HeaderMap, format: Container) -> Result<(), Failure> {
 }
 
 /// The bytes of one segment, as they came
-#[utoipa::path(get, path = "/api/recordings/{id}/segments/{segment}", tag = "segments",
+#[utoipa::path(get, path = "/api/recordings/{id}/segments/{segment}", operation_id = "segments_get_segment", tag = "segments",
     params(("id" = Uuid, Path), ("segment" = Uuid, Path)), responses(
     (status = 200, description = "Its file"),
     (status = "default", description = "It is not there", body = Told)))]
