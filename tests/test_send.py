@@ -207,7 +207,7 @@ def test_a_pipe_is_held_until_it_is_safe(new_server, tmp_path):
 
 
 def test_beyond_the_resume_window_it_goes_on_in_another_recording_of_the_call(new_server, tmp_path):
-    server = new_server(REELTIME_RESUME_WINDOW="200ms", REELTIME_CALL_LINGER="0s").start()
+    server = new_server(REELTIME_RESUME_WINDOW="1s", REELTIME_CALL_LINGER="0s").start()
     port = server.port
     pcm = indexed_pcm("beyond", 6 * RATE)
     sender = Sender(server, wav(tmp_path / "anna.wav", pcm), "--call", "beyond", cwd=tmp_path)
