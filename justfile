@@ -65,6 +65,10 @@ packets COUNT="10000000":
 bench *ARGS:
     cargo run --release --package reeltime-server -- bench --json {{ARGS}}
 
+# The figures of a store that lies elsewhere, beside an S3 server of its own: just bench-store --quick
+bench-store *ARGS:
+    ./scripts/test bench-store --json {{ARGS}}
+
 # The documentation of the crates, in the browser
 docs:
     cargo doc --workspace --no-deps --open

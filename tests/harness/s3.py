@@ -1,7 +1,7 @@
 """A real S3 server on a folder: started, killed, stopped for a while and started again. Read by boto3.
 
 versitygw; Garage where `REELTIME_TEST_SERVER=garage`. `python -m harness.s3 COMMAND` runs a command beside one, whose
-address and keys it finds in `REELTIME_TEST_S3`.
+address and keys it finds in `REELTIME_TEST_S3`, in the variables of AWS, and in those of `reeltime bench`.
 """
 
 import json
@@ -193,8 +193,16 @@ def main(command: list[str]) -> int:
     with tempfile.TemporaryDirectory() as home:
         server = SERVER(Path(home)).start()
         fields = server.endpoint, server.region, server.bucket, server.key, server.secret
+        environment = {
+            "REELTIME_TEST_S3": ",".join(fields),
+            "REELTIME_BENCH_STORE_URL": f"s3://{server.bucket}",
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_REGION": server.region,
+            "AWS_ACCESS_KEY_ID": server.key,
+            "AWS_SECRET_ACCESS_KEY": server.secret,
+        }
         try:
-            return subprocess.run(command, env=os.environ | {"REELTIME_TEST_S3": ",".join(fields)}).returncode
+            return subprocess.run(command, env=os.environ | environment).returncode
         finally:
             server.stop()
 
