@@ -35,6 +35,8 @@ mod writer;
 
 /// How many connections read at the same time.
 const READERS: u32 = 4;
+/// What each of them keeps of the file, in KiB below zero (`PRAGMA cache_size`): the system keeps it as well.
+const READER_CACHE: &str = "-256";
 /// How long another process may hold the database before that is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -61,7 +63,7 @@ impl SqliteCatalogue {
         let writer = connect(&path).await.map_err(|failure| failure.explain(&path))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_lazy_with(options(&path).pragma("query_only", "ON"));
+            .connect_lazy_with(options(&path).pragma("query_only", "ON").pragma("cache_size", READER_CACHE));
         Ok(Self { writer: Writer::start(writer, path.clone()), readers, path, node: OnceLock::new() })
     }
 
