@@ -42,7 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Verb::Config(command) => config(command),
         Verb::Serve(flags) => {
-            memory::give_back();
+            memory::share_heaps();
             serve::run(flags)
         }
         Verb::Send(command) => send::run(command),

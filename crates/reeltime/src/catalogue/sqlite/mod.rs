@@ -35,8 +35,8 @@ mod writer;
 
 /// How many connections read at the same time.
 const READERS: u32 = 4;
-/// What each of them keeps of the file, in KiB below zero (`PRAGMA cache_size`): the system keeps it as well.
-const READER_CACHE: &str = "-256";
+/// What a connection keeps of the file, in KiB below zero (`PRAGMA cache_size`): the system keeps it as well.
+const CACHE: &str = "-512";
 /// How long another process may hold the database before that is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -63,7 +63,7 @@ impl SqliteCatalogue {
         let writer = connect(&path).await.map_err(|failure| failure.explain(&path))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_lazy_with(options(&path).pragma("query_only", "ON").pragma("cache_size", READER_CACHE));
+            .connect_lazy_with(options(&path).pragma("query_only", "ON"));
         Ok(Self { writer: Writer::start(writer, path.clone()), readers, path, node: OnceLock::new() })
     }
 
@@ -90,6 +90,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 
