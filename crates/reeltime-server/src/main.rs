@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod logging;
 mod ls;
+mod memory;
 mod open;
 mod page;
 mod problem;
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Verb::Config(command) => config(command),
-        Verb::Serve(flags) => serve::run(flags),
+        Verb::Serve(flags) => {
+            memory::share_heaps();
+            serve::run(flags)
+        }
         Verb::Send(command) => send::run(command),
         Verb::Ls(command) => ls::run(command),
         Verb::Store(command) => store::run(command),

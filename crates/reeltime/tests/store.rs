@@ -111,6 +111,19 @@ async fn a_root_that_cannot_be_a_folder_is_named() -> Outcome {
     Ok(())
 }
 
+/// A mix holds a few pieces of each of its tracks, of which there may be hundreds.
+#[tokio::test]
+async fn an_object_is_read_in_small_pieces() -> Outcome {
+    let folder = TempDir::new()?;
+    let store = FolderStore::open(folder.path()).await?;
+    store.put(&key("a"), vec_body(1_000_001)).await?;
+    let pieces: Vec<Bytes> = store.get(&key("a"), None).await?.try_collect().await?;
+    assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 1_000_001);
+    let longest = pieces.iter().map(Bytes::len).max();
+    assert!(longest <= Some(64 * 1024), "the longest piece has {longest:?} bytes");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_file_that_shrinks_while_it_is_read_is_an_error_not_a_short_body() -> Outcome {
     let folder = TempDir::new()?;

@@ -18,6 +18,8 @@ use crate::store::{ByteStream, Store};
 
 /// Packets given at a time: nothing is read far ahead of what is mixed.
 const ROW: u64 = 16;
+/// Bytes of a log after which fewer are enough: some packets last a second.
+const ROW_BYTES: usize = 32 * 1024;
 /// Bytes of samples given as one packet.
 const PIECE: usize = 16 * 1024;
 
@@ -92,14 +94,16 @@ impl Feed for Log {
         if self.given >= row {
             return Ok(false);
         }
+        let mut room = ROW_BYTES;
         read_on(&self.chain, &mut self.cursor, self.reach, |item| {
             if let Item::Record(Record::Packet(packet)) = item {
                 take(packet.meta, packet.payload);
                 self.given += 1;
+                room = room.saturating_sub(packet.payload.len());
             }
-            if self.given < row { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if self.given < row && room > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(self.given == row)
+        Ok(self.given == row || room == 0)
     }
 
     fn renew(&mut self, chain: Arc<Chain>, packets: u64) {

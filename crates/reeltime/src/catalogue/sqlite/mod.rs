@@ -35,6 +35,8 @@ mod writer;
 
 /// How many connections read at the same time.
 const READERS: u32 = 4;
+/// What a connection keeps of the file, in KiB below zero (`PRAGMA cache_size`): the system keeps it as well.
+const CACHE: &str = "-512";
 /// How long another process may hold the database before that is an error.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -88,6 +90,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 

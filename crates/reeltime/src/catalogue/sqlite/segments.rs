@@ -1,6 +1,7 @@
 //! The rows of segments.
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
 use reeltime_core::id::{NodeId, RecordingId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
@@ -105,14 +106,15 @@ impl SegmentRows for SqliteCatalogue {
 
     async fn segments(&self, tenant: &str, recording: RecordingId) -> Result<Vec<Segment>, CatalogueError> {
         let found = async {
+            let mut db = self.readers.acquire().await?;
+            // A row as the driver holds it is ten times what it says: there are never more than a few.
             let rows = sqlx::query(
                 "SELECT * FROM segments WHERE tenant_id = ?1 AND recording_id = ?2 ORDER BY number",
             )
             .bind(tenant)
             .bind(blob(recording.0))
-            .fetch_all(&mut *self.readers.acquire().await?)
-            .await?;
-            rows.iter().map(to_segment).collect()
+            .fetch(&mut *db);
+            rows.map(|row| to_segment(&row?)).try_collect::<Vec<_>>().await
         };
         self.explain(found.await)
     }

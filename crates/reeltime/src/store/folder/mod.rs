@@ -38,7 +38,7 @@ use bytes::Bytes;
 use reeltime_core::keys::ObjectKey;
 use tokio::task::spawn_blocking;
 
-use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, Store, StoreError};
+use super::{ByteSender, ByteStream, ObjectMeta, Store, StoreError};
 use crate::blocking;
 use tree::Tree;
 
@@ -47,6 +47,8 @@ mod tree;
 
 /// Chunks read ahead of whoever reads an object.
 const READ_AHEAD: usize = 2;
+/// Bytes of a file that are read at once: a mix of many tracks holds four such of each.
+const PIECE: u64 = 64 * 1024;
 
 /// A store in a folder; see the [module](self) for what a crash leaves.
 #[derive(Clone)]
@@ -211,7 +213,7 @@ async fn feed(file: Arc<File>, range: Range<u64>, sender: ByteSender) {
 async fn send_range(file: Arc<File>, range: Range<u64>, sender: &ByteSender) -> io::Result<()> {
     let mut at = range.start;
     while at < range.end {
-        let length = (range.end - at).min(CHUNK as u64);
+        let length = (range.end - at).min(PIECE);
         let file = file.clone();
         let chunk = blocking::blocking(move || read_exactly(&file, at, length as usize)).await?;
         sender.send(chunk).await.map_err(|closed| io::Error::new(io::ErrorKind::BrokenPipe, closed))?;
