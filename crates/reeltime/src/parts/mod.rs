@@ -171,14 +171,13 @@ impl Uploads {
         Ok(self.catalogue.end_upload(&upload.tenant, &upload.key).await?)
     }
 
-    /// Gives up an upload that the store does not know any more, with the object that came of it, if one did: an
-    /// earlier attempt completed it, and the recording went on.
+    /// Gives up an upload that the store does not know any more: an earlier attempt completed it, and the recording went
+    /// on. The object that came of it, if one did, is in the way of the next: that replaces it, or says so.
     ///
     /// # Errors
-    /// Where either may still be there.
+    /// Where the catalogue cannot be written.
     pub(crate) async fn give_up(&self, object: &NewObject) -> Result<(), Error> {
         if let Some((upload, _)) = self.catalogue.upload(&object.tenant, &object.key).await? {
-            self.store.delete(&object.key).await?;
             self.abort(&upload).await?;
         }
         Ok(())
