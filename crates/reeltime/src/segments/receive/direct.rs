@@ -96,6 +96,6 @@ fn begins(bytes: &[u8], container: Container) -> bool {
         Container::Wav => bytes.get(8..12) == Some(b"WAVE"),
         Container::Flac => bytes.starts_with(b"fLaC"),
         Container::Ogg => bytes.starts_with(b"OggS"),
-        _ => true,
+        Container::Mp3 | Container::Webm | Container::Mp4 => false,
     }
 }
