@@ -95,6 +95,29 @@ def test_a_kill_on_the_way_to_the_store_leaves_all_of_it_once(crashing, stored, 
     assert is_tidy(server, objects) and objects(server) == before
 
 
+@pytest.mark.parametrize("step", ["staged:1", "uploaded"])
+def test_what_others_put_there_stays_and_nothing_has_to_be_deleted(new_server, s3, step):
+    """Whoever may put, get and list, and not delete, has the recording published all the same."""
+    s3.client().put_object(Bucket=s3.bucket, Key="calls/c/anna.wav", Body=b"somebody else's")
+    user = s3.user("uploader", "not-a-secret-either", "s3:PutObject", "s3:GetObject", "s3:ListBucket")
+    settings = s3.settings("calls", REELTIME_KEY_TEMPLATE="{call}/{participant}.{ext}", **user)
+    server = new_server(**settings, REELTIME_CRASH_AT=step, REELTIME_CALL_LINGER="0s").start()
+    client = Ingest(server, call="c", participant="anna")
+    client.send(PCM["anna"])
+    with suppress(ConnectionClosed, OSError):
+        client.stop()
+    until(f"the kill at {step}", lambda: server.process.poll() is not None)
+    del server.settings["REELTIME_CRASH_AT"]
+    server.start()
+    server.completed(client.recording_id)
+    assert s3.read("calls/c/anna.wav") == b"somebody else's"
+    assert wave_file(s3.read("calls/c/anna-2.wav"))[1] == PCM["anna"]
+    ours = {"c/anna-2.wav", f"_reeltime/manifests/{client.recording_id}.json"}
+    assert rows(server) == dict.fromkeys(ours, "published")
+    probes = {key for key in s3.objects("calls/") if "/probe/" in key}
+    assert set(s3.objects("calls/")) - probes == {"calls/c/anna.wav"} | {f"calls/{key}" for key in ours}
+
+
 def test_what_was_uploaded_for_a_recording_that_is_lost_is_removed(crashing, stored):
     _, objects = stored
     server, recording = crashing("uploaded")

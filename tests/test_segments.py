@@ -12,7 +12,7 @@ import requests
 from harness import judges
 from harness.media import play
 from harness.segments import BEGIN, Recording, Segment, wav
-from harness.server import of_tracks
+from harness.server import of_tracks, until
 from segments_load import load
 
 CLIENT = Path(__file__).parent / "clients" / "segments.mjs"
@@ -38,8 +38,8 @@ def speakers(utterances: int = 3) -> list[Segment]:
     return [Segment.tone(name, turn // 4, 1.5 * turn, PITCHES[name]) for turn, name in turns]
 
 
-def test_a_client_of_the_document_alone_records_four_speakers(server, tmp_path):
-    said = speakers()
+def by_the_client(server, said: list[Segment]) -> dict:
+    """What a client that knows the API's document alone is told of a recording of these."""
     told = [
         {
             "userId": f"id-{name}",
@@ -59,7 +59,12 @@ def test_a_client_of_the_document_alone_records_four_speakers(server, tmp_path):
     request = {"url": server.url(""), "session": "four", "begin": BEGIN, "speakers": told, "flaky": 3}
     done = subprocess.run(["node", CLIENT], input=json.dumps(request), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_client_of_the_document_alone_records_four_speakers(server, tmp_path):
+    said = speakers()
+    answer = by_the_client(server, said)
     recording = answer["recording"]
     assert recording["status"] == "completed"
     assert (recording["participantCount"], recording["segmentCount"]) == (4, 12)
@@ -418,3 +423,66 @@ def test_many_segments_come_many_times_faster_than_real_time(new_server):
     curve, speed = load(server, hours=0.1, speakers=4)
     print(f"{speed:.0f} times real time", [f"{hour:.2f} h: {size >> 10} KiB" for hour, size in curve])
     assert max(size for _, size in curve[:-1]) - curve[0][1] < 64 << 20
+
+
+@pytest.fixture
+def direct(new_server, s3):
+    """A server whose segments go to the store itself."""
+    return new_server(**s3.settings("calls"), REELTIME_SEGMENTS_DIRECT="true").start()
+
+
+def put_directly(s3, address: str, content: bytes) -> None:
+    assert address.startswith(f"{s3.endpoint}/{s3.bucket}/calls/recordings/"), address
+    headers = {"Content-Type": "audio/wav", "x-ms-blob-type": "BlockBlob"}
+    answer = requests.put(address, data=content, headers=headers, timeout=10)
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_same_client_sends_to_the_store_itself(direct, s3, tmp_path):
+    said = speakers(2)
+    recording = by_the_client(direct, said)["recording"]
+    assert (recording["status"], recording["segmentCount"], recording["missingSegments"]) == ("completed", 8, [])
+    assert recording["totalSize"] == sum(len(each.content) for each in said)
+    for each in said:
+        key = f"calls/recordings/four/{each.user}/segment_{each.index:03}.wav"
+        assert s3.read(key) == each.content
+    assert direct.metric("reeltime_segments_received_total") == 0, "none came through here"
+    direct.completed(recording["id"])
+    mix = heard(direct, recording["id"], tmp_path)
+    for each in said:
+        assert_tone(mix, PITCHES[each.user], each.at, each.at + 1)
+
+
+def test_what_lies_in_the_store_and_is_not_what_was_announced_is_missing_and_goes(direct, s3):
+    recording = Recording(direct, "direct")
+    said = [Segment.tone("alice", index, 2 * index, 440) for index in range(5)]
+    content = [said[0].content, said[1].content[:-2], b"ID3" + said[2].content[3:8] + b"mpeg" + said[2].content[12:], None]
+    for each, sent in zip(said, content, strict=False):
+        address = recording.address(each)
+        if sent:
+            put_directly(s3, address, sent)
+    foreign = f"calls/recordings/direct/alice/segment_{4:03}.wav"
+    s3.client().put_object(Bucket=s3.bucket, Key=foreign, Body=b"somebody else's")
+    address = recording.address(said[4])
+    assert address.startswith(direct.url("/api/recordings/")), "nothing is written over"
+    assert recording.put(address, said[4].content).status_code == 200
+    told = recording.finalize([])
+    assert told["segmentCount"] == 2
+    size = len(said[1].content)
+    assert {each["segmentIndex"]: each["reason"] for each in told["missingSegments"]} == {
+        1: f"it has {size - 2} bytes, and {size} were announced",
+        2: "it is no wav file, as was announced",
+        3: "it never came",
+    }
+    details = direct.completed(recording.id)
+    assert [gap["reason"] for gap in of_tracks(details, "gaps")] == ["loss"] * 3
+    kept = {f"calls/recordings/direct/alice/segment_{name}.wav" for name in ("000", "004", "004-2")}
+    until("the others to go", lambda: set(s3.objects("calls/recordings/direct/")) == kept)
+    assert s3.read(foreign) == b"somebody else's"
+    assert s3.read(foreign.replace("004", "004-2")) == said[4].content
+
+
+def test_an_address_is_ours_where_the_store_signs_none(new_server):
+    server = new_server(REELTIME_SEGMENTS_DIRECT="true").start()
+    recording = Recording(server, "folder")
+    assert recording.address(Segment.tone("alice", 0, 0, 440)).startswith(server.url("/api/recordings/"))

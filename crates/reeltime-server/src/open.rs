@@ -35,6 +35,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         node_lease: settings.node_lease,
         segments: settings.segments.clone(),
         segments_auto_finalize: settings.segments_auto_finalize,
+        segments_direct: settings.segments_direct,
         render_limit: settings.render_limit,
         ..defaults
     }

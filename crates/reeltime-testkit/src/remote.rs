@@ -17,6 +17,8 @@ pub enum Fault {
     Away,
     /// It is done, and the answer is lost.
     ReplyLost,
+    /// It is done, the answer is lost, and the store is away from then on.
+    Lost,
     /// Nothing is done: the store refuses for good.
     Refused,
 }
@@ -36,6 +38,10 @@ struct State {
     faults: std::collections::VecDeque<Option<Fault>>,
     /// Calls that changed something, by what they did and on which key.
     calls: Vec<String>,
+    /// What was listed.
+    listed: Vec<String>,
+    keeps: bool,
+    completes_once: bool,
 }
 
 /// The store. Clones of the `Arc` around it are one store.
@@ -60,6 +66,21 @@ impl RemoteStore {
     /// `calls` calls that change something go well, and the one after them meets this.
     pub fn meet_after(&self, calls: usize, fault: Fault) {
         self.lock().faults.extend(std::iter::repeat_n(None, calls).chain([Some(fault)]));
+    }
+
+    /// Whether nothing may be deleted from now on.
+    pub fn set_keeps(&self, keeps: bool) {
+        self.lock().keeps = keeps;
+    }
+
+    /// From now on, whoever completes an upload to a key that is taken is told that it is, as by Vercel Blob.
+    pub fn complete_once(&self) {
+        self.lock().completes_once = true;
+    }
+
+    /// The beginnings of keys that were listed.
+    pub fn listed(&self) -> Vec<String> {
+        self.lock().listed.clone()
     }
 
     /// The calls that changed something, as `verb key`.
@@ -91,6 +112,7 @@ impl RemoteStore {
                 let why = "told to refuse".to_owned();
                 return Err(StoreError::Refused { what: what.to_owned(), why });
             }
+            Some(Fault::Lost) => state.away = true,
             Some(Fault::ReplyLost) | None => {}
         }
         state.calls.push(format!("{verb} {what}"));
@@ -138,12 +160,17 @@ impl Store for RemoteStore {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.change("delete", key.as_str(), |state| {
+            if state.keeps {
+                let why = "nothing may be deleted".to_owned();
+                return Err(StoreError::Refused { what: key.to_string(), why });
+            }
             state.objects.remove(key.as_str());
             Ok(())
         })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        self.lock().listed.push(prefix.to_owned());
         self.read(prefix, |state| {
             let found = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
             found.filter_map(|(key, bytes)| Some(meta(&ObjectKey::new(key.clone()).ok()?, bytes))).collect()
@@ -205,6 +232,9 @@ impl PartStore for RemoteStore {
         parts: &[PartTag],
     ) -> Result<ObjectMeta, StoreError> {
         self.change("complete", key.as_str(), |state| {
+            if state.completes_once && state.objects.contains_key(key.as_str()) {
+                return Err(StoreError::AlreadyExists { key: key.clone() });
+            }
             let found = state.uploads.remove(&upload.0).ok_or_else(|| no_upload(key))?;
             let numbers = (1..).take(parts.len());
             let chunks: Option<Vec<Bytes>> =

@@ -174,6 +174,7 @@ async fn one_that_the_store_refuses_keeps_no_other_from_it() -> Outcome {
 async fn an_answer_that_is_lost_makes_nothing_twice() -> Outcome {
     let bench = Bench::new().await?;
     let recorder = bench.recorder(4).await?;
+    bench.store.set_keeps(true);
     bench.store.meet(std::iter::repeat_n(Fault::ReplyLost, 9));
     let mut recordings = Vec::new();
     for n in 0..6 {
@@ -182,12 +183,100 @@ async fn an_answer_that_is_lost_makes_nothing_twice() -> Outcome {
     recorder.published().await;
     let objects = bench.store.list("").await?;
     assert_eq!(objects.len(), 12, "a file and a manifest each: {objects:?}");
+    assert!(!bench.store.calls().iter().any(|call| call.starts_with("delete ")), "nothing had to go");
     assert_eq!(bench.rows(ObjectState::Published).await?.len(), 12);
     for (n, id) in (0..).zip(&recordings) {
         let mut of_it = objects.iter().filter(|meta| meta.key.as_str().contains(&id.to_string()));
         let wav = of_it.find(|meta| meta.key.as_str().ends_with(".wav")).expect("its file");
         assert_eq!(bench.read(&wav.key).await?[44..], samples(n));
     }
+    Ok(())
+}
+
+fn manifest_key(recording: RecordingId, form: u32) -> Result<ObjectKey, Box<dyn Error>> {
+    Ok(ObjectKey::new(format!("_reeltime/manifests/{recording}.json"))?.unique(form)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_put_under_a_key_stays_whatever_fails() -> Outcome {
+    for call in 0..3 {
+        let bench = Bench::new().await?;
+        let recorder = bench.recorder(1).await?;
+        let (mut session, SessionInfo { recording, .. }) = open(&recorder).await?;
+        session.audio(&samples(1)).await?;
+        let key = manifest_key(recording, 1)?;
+        bench.store.put(&key, Bytes::from_static(b"somebody else's").into()).await?;
+        bench.store.meet_after(call, Fault::Away);
+        session.stop("over").await;
+        recorder.published().await;
+        assert_eq!(bench.read(&key).await?, b"somebody else's", "call {call}");
+        let published = bench.rows(ObjectState::Published).await?;
+        assert!(published.contains(&manifest_key(recording, 2)?), "call {call}: {published:?}");
+        assert!(!published.contains(&key) && bench.rows(ObjectState::Staged).await?.is_empty());
+    }
+    Ok(())
+}
+
+/// An earlier attempt stored a manifest, and another one comes of the recording now.
+async fn with_another_manifest(bench: &Bench, recorder: &Recorder) -> Result<RecordingId, Box<dyn Error>> {
+    let (mut session, SessionInfo { recording, .. }) = open(recorder).await?;
+    session.audio(&samples(1)).await?;
+    until("it is entered", async || Ok(bench.catalogue.get(DEFAULT_TENANT, recording).await?.is_some()))
+        .await?;
+    let earlier = NewObject {
+        tenant: DEFAULT_TENANT.to_owned(),
+        recording,
+        track: None,
+        kind: ObjectKind::Manifest,
+        key: manifest_key(recording, 1)?,
+        mime_type: "application/json".to_owned(),
+        created_at: UtcMicros(1),
+    };
+    bench.catalogue.stage(&earlier).await?;
+    bench.store.put(&earlier.key, Bytes::from_static(b"earlier").into()).await?;
+    session.stop("over").await;
+    recorder.published().await;
+    Ok(recording)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_attempt_left_is_replaced_where_it_is_another() -> Outcome {
+    let bench = Bench::new().await?;
+    let recorder = bench.recorder(1).await?;
+    let key = manifest_key(with_another_manifest(&bench, &recorder).await?, 1)?;
+    assert!(bench.rows(ObjectState::Published).await?.contains(&key));
+    assert!(bench.read(&key).await?.starts_with(b"{"));
+    assert_eq!(bench.store.list("").await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_may_be_deleted_it_stays_and_another_key_is_taken() -> Outcome {
+    let bench = Bench::new().await?;
+    let recorder = bench.recorder(1).await?;
+    bench.store.set_keeps(true);
+    let recording = with_another_manifest(&bench, &recorder).await?;
+    assert_eq!(bench.read(&manifest_key(recording, 1)?).await?, b"earlier");
+    assert!(bench.read(&manifest_key(recording, 2)?).await?.starts_with(b"{"));
+    assert!(bench.rows(ObjectState::Published).await?.contains(&manifest_key(recording, 2)?));
+    assert_eq!(bench.rows(ObjectState::MarkedForDeletion).await?, [manifest_key(recording, 1)?]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_is_searched_for_segments_of_what_is_deleted_only_where_there_were_any() -> Outcome {
+    let bench = Bench::new().await?;
+    let recorder = bench.recorder(1).await?;
+    let (plain, cut) = (record(&recorder, 1).await?, record(&recorder, 2).await?);
+    recorder.published().await;
+    std::fs::create_dir_all(bench.folder.path().join("segments").join(cut.to_string()))?;
+    let key = ObjectKey::new(format!("recordings/{cut}/anna/segment_000.flac"))?;
+    bench.store.put(&key, Bytes::from_static(b"a segment").into()).await?;
+    recorder.delete(DEFAULT_TENANT, plain).await?;
+    assert_eq!(bench.store.listed(), [] as [String; 0]);
+    recorder.delete(DEFAULT_TENANT, cut).await?;
+    assert_eq!(bench.store.listed(), [format!("recordings/{cut}/")]);
+    assert_eq!(bench.store.list("").await?, []);
     Ok(())
 }
 

@@ -335,6 +335,36 @@ async fn one_fault(call: usize, fault: Fault, live: bool) -> Outcome {
     }
 }
 
+/// Some stores say then that there is no such upload, others that the key is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_completed_without_an_answer_is_known_by_its_object() -> Outcome {
+    for once in [false, true] {
+        let bench = Bench::new()?;
+        if once {
+            bench.store.complete_once();
+        }
+        // begin, three parts, complete: nothing can be asked after that.
+        bench.store.meet_after(4, Fault::Lost);
+        let recorder = bench.open(RecorderConfig { live_uploads: false, ..bench.config() }).await?;
+        let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
+        let sound = sound(2 * PART + PART / 2, 8);
+        send(&mut ingest, &sound).await?;
+        ingest.stop("over").await;
+        until("it is completed", async || {
+            Ok(bench.verbs(0, "ann.wav").last().is_some_and(|v| v == "complete"))
+        })
+        .await?;
+        let before = bench.store.calls().len();
+        bench.store.set_away(false);
+        complete(&recorder, recording).await?;
+        assert_eq!(bench.verbs(before, "ann.wav"), ["complete"], "once: {once}");
+        assert!(is_wav_of(&bench.object("ann.wav").await?, &sound));
+        assert_eq!(bench.store.list("").await?.len(), 2);
+        assert_eq!(bench.catalogue().await?.uploads(TENANT).await?, []);
+    }
+    Ok(())
+}
+
 const MONO: Format = Format { channels: 1, ..FORMAT };
 
 /// What the mix is when it is made of the stored tracks: nothing of what was made before is asked.

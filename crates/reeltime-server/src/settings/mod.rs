@@ -89,6 +89,8 @@ pub(crate) struct Recording {
     /// Bytes of parts held in memory.
     pub(crate) upload_budget: u64,
     pub(crate) segments_auto_finalize: Duration,
+    /// Whether segments are sent to the store itself.
+    pub(crate) segments_direct: bool,
     pub(crate) render_limit: usize,
     pub(crate) flush_interval: Duration,
     pub(crate) sync_interval: Duration,
@@ -224,6 +226,7 @@ impl Rows {
             live_uploads: self.read("live_uploads", text::boolean)?,
             upload_budget: self.read("upload_budget", text::bytes)?,
             segments_auto_finalize: self.read("segments_auto_finalize", text::interval)?,
+            segments_direct: self.read("segments_direct", text::boolean)?,
             render_limit: self.read("render_limit", text::count)?,
             flush_interval: self.read("flush_interval", text::interval)?,
             sync_interval: self.read("sync_interval", text::interval)?,

@@ -119,6 +119,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "24h",
         "A recording of segments that its client does not finalize is finalized after so long",
     ),
+    row(
+        "segments_direct",
+        "BOOL",
+        "false",
+        "Segments that come in are sent to the store itself, where it signs addresses",
+    ),
     row("render_limit", "N", "32", "Files made on demand at a time; beyond, clients are told to come back"),
     row("flush_interval", "TIME", "200ms", "A killed process loses at most this much of what it received"),
     row("sync_interval", "TIME", "1s", "A power loss costs at most this and the flush interval"),

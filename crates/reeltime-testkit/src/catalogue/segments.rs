@@ -129,10 +129,13 @@ pub async fn what_is_kept_of_a_segment_is_published_with_its_object(catalogue: &
         kept.logged = logged;
         catalogue.keep_segment(TENANT, &kept).await?;
     }
-    catalogue.miss_segments(TENANT, id(1), &[announced.id, absent.id]).await?;
+    let why = |id| (id, "it never came".to_owned());
+    catalogue.miss_segments(TENANT, id(1), &[why(announced.id), why(absent.id)]).await?;
     let rows = catalogue.segments(TENANT, id(1)).await?;
     let states: Vec<_> = rows.iter().map(|row| (row.state, row.used, row.crc32c)).collect();
     assert_eq!(states, [(SegmentState::Logged, true, Some(7)), (SegmentState::Missing, false, None)]);
+    let reasons: Vec<_> = rows.iter().map(|row| row.reason.as_deref()).collect();
+    assert_eq!(reasons, [None, Some("it never came")]);
     let objects = catalogue.objects(TENANT, id(1)).await?;
     let told: Vec<_> = objects.iter().map(|object| (object.state, object.size, object.crc32c)).collect();
     assert_eq!(told, [(ObjectState::Published, Some(44), Some(7))]);

@@ -144,6 +144,8 @@ pub struct Segment {
     pub upload: Uuid,
     /// That address has been used.
     pub used: bool,
+    /// Why it is missing.
+    pub reason: Option<String>,
 }
 
 /// A segment whose bytes are in the store.
@@ -239,7 +241,7 @@ pub trait SegmentRows: Send + Sync {
     /// [`CatalogueError::NotStaged`] where the object is not staged for its recording; then nothing has changed.
     async fn keep_segment(&self, tenant: &str, kept: &KeptSegment) -> Result<(), CatalogueError>;
 
-    /// Says of segments of a recording that they never came; those that did are left as they are.
+    /// Says of segments of a recording that they never came, each with its reason; those that did are left as they are.
     ///
     /// # Errors
     /// Where the catalogue cannot be written.
@@ -247,6 +249,6 @@ pub trait SegmentRows: Send + Sync {
         &self,
         tenant: &str,
         recording: RecordingId,
-        ids: &[Uuid],
+        missing: &[(Uuid, String)],
     ) -> Result<(), CatalogueError>;
 }

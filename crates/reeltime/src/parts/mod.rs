@@ -85,15 +85,17 @@ impl Uploads {
     }
 
     /// Stores a body whose object is staged: in parts where it takes more than one, or where an upload to it was begun.
+    /// `free`: the store has just said that nothing lies there.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyExists`] where the key is taken in the store, and no upload to it was begun;
+    /// [`StoreError::AlreadyExists`] where the key is taken in the store by something else than this;
     /// [`StoreError::NotFound`] where the upload that was begun is gone: see [`Self::give_up`].
     pub(crate) async fn put(
         self: &Arc<Self>,
         object: &NewObject,
         begun: Option<PartUpload>,
         body: Body,
+        free: bool,
     ) -> Result<ObjectMeta, Error> {
         let begun = match begun.filter(|begun| begun.upload.key == object.key) {
             None => self.find(object).await?,
@@ -103,6 +105,7 @@ impl Uploads {
         let upload = match begun {
             Some(begun) => begun,
             None => match cuts.one(&self.room).await? {
+                Some(whole) if free => return Ok(self.store.put_free(&object.key, whole).await?),
                 Some(whole) => return Ok(self.store.put(&object.key, whole).await?),
                 None => self.begin(object).await?,
             },
@@ -132,10 +135,7 @@ impl Uploads {
     }
 
     async fn begin(self: &Arc<Self>, object: &NewObject) -> Result<PartUpload, Error> {
-        // Some stores would let the upload replace it.
-        if self.store.head(&object.key).await?.is_some() {
-            return Err(StoreError::AlreadyExists { key: object.key.clone() }.into());
-        }
+        // Some stores let the upload replace what lies there. It is ours: nothing did when the object was staged.
         let (parts, key) = self.parts(&object.key)?;
         let upload = Upload {
             tenant: object.tenant.clone(),
@@ -171,14 +171,13 @@ impl Uploads {
         Ok(self.catalogue.end_upload(&upload.tenant, &upload.key).await?)
     }
 
-    /// Gives up an upload that the store does not know any more, with the object that came of it, if one did: an
-    /// earlier attempt completed it, and the recording went on.
+    /// Gives up an upload that the store does not know any more: an earlier attempt completed it, and the recording went
+    /// on. The object that came of it, if one did, is in the way of the next: that replaces it, or says so.
     ///
     /// # Errors
-    /// Where either may still be there.
+    /// Where the catalogue cannot be written.
     pub(crate) async fn give_up(&self, object: &NewObject) -> Result<(), Error> {
         if let Some((upload, _)) = self.catalogue.upload(&object.tenant, &object.key).await? {
-            self.store.delete(&object.key).await?;
             self.abort(&upload).await?;
         }
         Ok(())
@@ -265,7 +264,8 @@ impl PartUpload {
         let completed = parts.complete(&key, &self.upload.id, &tags).await;
         crash::point("parts_complete");
         let Err(error) = completed else { return Ok(ObjectMeta { key: self.upload.key.clone(), size }) };
-        // It may be that only the answer was lost, now or to whoever tried before.
+        // It may be that only the answer was lost, now or to whoever tried before. Then some say that there is no such
+        // upload, others that the object is there already.
         match self.uploads.store.head(&self.upload.key).await {
             Ok(Some(meta)) if meta.size == size => Ok(meta),
             _ => Err(error.into()),

@@ -19,7 +19,7 @@ use super::Recorder;
 use super::grown::Mixing;
 use super::live::LiveRecording;
 use super::publish::{is_sound, master_of};
-use crate::catalogue::{RecordingState, stage_unique};
+use crate::catalogue::RecordingState;
 use crate::error::Error;
 use crate::parts::PartUpload;
 use crate::spool::TrackLog;
@@ -161,7 +161,7 @@ impl Recorder {
         if !self.inner().uploads.takes(&object.key) {
             return Ok(Track::Whole);
         }
-        object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
+        object.key = self.stage_free(&object, 1).await?.key;
         Ok(Track::Parts(self.inner().uploads.open(&object).await?))
     }
 }

@@ -26,7 +26,7 @@ use super::media::job;
 use super::part::Part;
 use super::publish::{Settled, new_object};
 use super::{Recorder, Rendition, Seating};
-use crate::catalogue::{NewObject, ObjectKind, RecordingState, StoredObject, stage_unique};
+use crate::catalogue::{NewObject, ObjectKind, RecordingState, StoredObject};
 use crate::error::Error;
 use crate::parts::{Body, PartUpload};
 use crate::render::{Growth, MixJob, MixTrack};
@@ -186,7 +186,7 @@ impl Recorder {
             while file.size >= u64::from(file.next()) * PART as u64 {
                 if file.upload.is_none() {
                     let mut object = self.mix_object(recording, header, GROWS)?;
-                    object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
+                    object.key = self.stage_free(&object, 1).await?.key;
                     file.upload = Some(self.inner().uploads.open(&object).await?);
                 }
                 match file.send().await {
@@ -240,7 +240,7 @@ impl Recorder {
         headed.map_err(io::Error::other).flatten().map_err(Error::Spool)?;
         let mut object = self.mix_object(recording, &tracks[0].header, rendition)?;
         object.key = upload.key().clone();
-        match self.inner().uploads.put(&object, Some(upload), Body::File(file, size)).await {
+        match self.inner().uploads.put(&object, Some(upload), Body::File(file, size), false).await {
             Ok(meta) => Ok(Some(StoredObject { key: meta.key, size: meta.size, crc32c: None })),
             Err(error) => {
                 debug!(recording = %recording.id, %error, "the mix that grew cannot be finished; it is made anew");

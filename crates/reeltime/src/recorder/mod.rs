@@ -52,6 +52,7 @@ mod renditions;
 mod resurrect;
 mod selection;
 mod sessions;
+mod staging;
 mod sweep;
 mod tags;
 mod view;
@@ -108,6 +109,8 @@ pub struct RecorderConfig {
     pub segments: Option<SegmentsConfig>,
     /// A recording of segments that its client has not finalized is finalized after so long.
     pub segments_auto_finalize: Duration,
+    /// Whether segments that come in are sent to the store itself, where it signs addresses.
+    pub segments_direct: bool,
     /// Files made on demand at the same time, at most: see [`Error::Busy`].
     pub render_limit: usize,
 }
@@ -151,6 +154,7 @@ impl RecorderConfig {
             node_lease: Duration::from_secs(15),
             segments: None,
             segments_auto_finalize: Duration::from_secs(24 * 3_600),
+            segments_direct: false,
             render_limit: 32,
         }
     }

@@ -20,8 +20,7 @@ use super::Recorder;
 use super::clock::Clock;
 use super::live::LiveRecording;
 use crate::catalogue::{
-    CatalogueError, NewObject, NewRecording, ObjectKind, ObjectState, Publication, Published, RecordingState,
-    StoredObject, stage_unique,
+    CatalogueError, NewObject, NewRecording, ObjectKind, Publication, Published, RecordingState, StoredObject,
 };
 use crate::crash;
 use crate::error::Error;
@@ -235,33 +234,26 @@ impl Recorder {
     pub(super) async fn put(
         &self,
         recording: &LiveRecording,
-        mut object: NewObject,
+        wanted: NewObject,
         finished: Option<&Path>,
         body: impl Fn() -> Result<ByteStream, Error>,
     ) -> Result<StoredObject, Error> {
-        let wanted = object.key.clone();
-        let mut n = 1;
-        let mut gone = false;
+        let (mut form, mut gone) = (1, false);
         loop {
-            let ours = !recording.is_fresh() && self.is_staged(&object).await?;
-            object.key = stage_unique(&*self.inner().catalogue, object.clone()).await?;
+            let staged = self.stage_free(&wanted, form).await?;
+            let object = NewObject { key: staged.key.clone(), ..wanted.clone() };
             crash::point("staged");
-            match self.transfer(recording, &object, finished, &body).await {
-                Err(Error::Store(StoreError::AlreadyExists { .. })) if ours => {
-                    // What an earlier attempt left there.
-                    self.inner().store.delete(&object.key).await?;
+            match self.transfer(recording, &object, finished, &body, !staged.again).await {
+                Err(Error::Store(StoreError::AlreadyExists { .. })) => {
+                    if let Some(size) = self.stored_alike(&object.key, body()?).await? {
+                        return Ok(StoredObject { key: object.key, size, crc32c: None });
+                    }
+                    form = self.make_way(&object, &staged).await?;
                 }
                 Err(Error::Store(StoreError::NotFound { .. })) if !gone => {
                     // Its upload is not there any more, and so is nothing of what was sent.
                     self.inner().uploads.give_up(&object).await?;
                     gone = true;
-                }
-                Err(Error::Store(StoreError::AlreadyExists { .. })) => {
-                    // Somebody else's, of whom this catalogue knows nothing: it stays, and the row goes.
-                    self.inner().catalogue.mark(&object.tenant, &object.key).await?;
-                    self.inner().catalogue.forget(&object.tenant, &object.key).await?;
-                    n += 1;
-                    object.key = wanted.unique(n)?;
                 }
                 stored => {
                     let meta = stored?;
@@ -278,6 +270,7 @@ impl Recorder {
         object: &NewObject,
         finished: Option<&Path>,
         body: &impl Fn() -> Result<ByteStream, Error>,
+        free: bool,
     ) -> Result<ObjectMeta, Error> {
         let inner = self.inner();
         if let Some(file) = finished
@@ -293,13 +286,7 @@ impl Recorder {
             Some(file) => Body::open(file.to_owned()).await?,
             None => Body::Stream(body()?),
         };
-        inner.uploads.put(object, begun, body).await
-    }
-
-    /// Whether an earlier attempt of ours entered this very object.
-    async fn is_staged(&self, object: &NewObject) -> Result<bool, Error> {
-        let objects = self.inner().catalogue.objects(&object.tenant, object.recording).await?;
-        Ok(objects.iter().any(|known| known.key == object.key && known.state == ObjectState::Staged))
+        inner.uploads.put(object, begun, body, free).await
     }
 
     pub(super) fn key(

@@ -85,7 +85,8 @@ pub trait PartStore: Send + Sync {
     /// lost, the object is there: [`Store::head`] tells.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is no such upload any more.
+    /// [`StoreError::NotFound`] where there is no such upload any more; from some stores,
+    /// [`StoreError::AlreadyExists`] where the key is taken.
     async fn complete(
         &self,
         key: &ObjectKey,
@@ -119,6 +120,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StoreError::AlreadyExists`] where the key is taken, even if it was free when the call began.
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError>;
+
+    /// [`Self::put`], for a key of which [`Self::head`] has just said that it is free: a store that looks before it
+    /// writes need not look again.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        self.put(key, body).await
+    }
 
     /// Takes a finished file as the object `key` without copying it: as [`Self::put`], but `None`, with nothing done,
     /// where this store cannot (one that lies elsewhere, say). The file keeps its own name too, and must not be changed

@@ -41,6 +41,12 @@ impl Store for MountedStore {
         Ok(ObjectMeta { key: key.clone(), ..meta })
     }
 
+    async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        let (store, inner) = self.at(key);
+        let meta = store.put_free(&inner, body).await?;
+        Ok(ObjectMeta { key: key.clone(), ..meta })
+    }
+
     async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         let (store, inner) = self.at(key);
         let meta = store.adopt(&inner, file).await?;

@@ -94,6 +94,10 @@ impl Store for Throttled {
         self.store.put(key, self.held_back(body)).await
     }
 
+    async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        self.store.put_free(key, self.held_back(body)).await
+    }
+
     async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         self.store.adopt(key, file).await
     }

@@ -117,6 +117,10 @@ impl Store for Watched {
         self.note("put", self.store.put(key, body.counted(bytes("put"))).await)
     }
 
+    async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        self.note("put", self.store.put_free(key, body.counted(bytes("put"))).await)
+    }
+
     async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match self.store.adopt(key, file).await {
             // It was not asked.

@@ -35,7 +35,7 @@ pub(crate) async fn begin(
     let mut upload_urls = Vec::with_capacity(asked.files.len());
     for (file, index) in asked.files.iter().zip(0..) {
         let segment = announce(&app, &identity, id, file).await?;
-        let (upload_url, _) = address(&app, &identity, &segment, &base);
+        let (upload_url, _) = address(&app, &identity, &segment, &base).await?;
         let file_index = file.file_index.unwrap_or(index);
         upload_urls.push(BatchAddress { file_index, upload_url, blob_path: segment.key.to_string() });
     }

@@ -52,6 +52,9 @@ pub(super) async fn begin_recording(
 }
 
 /// An address for one segment: good for one PUT of this very size and type, for 15 minutes
+///
+/// Where segments are sent to the store itself, it is the store's: size and type are looked at when the recording is
+/// finalized.
 #[utoipa::path(post, path = "/api/recordings/{id}/segment-upload-url", tag = "segments", params(("id" = Uuid, Path)),
     request_body = File, responses(
     (status = 200, description = "Send it there", body = Address),
@@ -69,7 +72,7 @@ pub(crate) async fn announce(
     let row = app.recorder.segments_of(&identity.tenant, id).await?.ok_or_else(Failure::no_recording)?;
     let announcement = asked.announcement(row.begun_at)?;
     let segment = app.recorder.announce_segment(&identity.tenant, id, announcement).await?;
-    let (upload_url, expires_in) = address(&app, &identity, &segment, &base(&app, &headers));
+    let (upload_url, expires_in) = address(&app, &identity, &segment, &base(&app, &headers)).await?;
     Ok(Json(Address { success: true, upload_url, blob_path: segment.key.to_string(), expires_in }))
 }
 

@@ -257,6 +257,8 @@ pub(crate) struct Missing {
     /// Unix milliseconds
     absolute_start_time: i64,
     absolute_end_time: i64,
+    #[schema(example = "it never came")]
+    reason: String,
 }
 
 /// A recording in an answer.
@@ -304,6 +306,7 @@ impl Missing {
             segment_index: segment.segment_index,
             absolute_start_time: segment.starts_at.0 / 1_000,
             absolute_end_time: segment.ends_at.0 / 1_000,
+            reason: segment.reason.clone().unwrap_or_else(|| "it never came".to_owned()),
         }
     }
 }

@@ -27,11 +27,20 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// What is read of a body that is refused, so that its client gets to hear why.
 const DRAINED: usize = 64 << 20;
 
-/// The address that takes a segment, and for how many seconds.
-pub(super) fn address(app: &App, identity: &Identity, segment: &Segment, base: &str) -> (String, i64) {
+/// The address that takes a segment, and for how many seconds: the store's own, where that is wanted and it has one.
+pub(super) async fn address(
+    app: &App,
+    identity: &Identity,
+    segment: &Segment,
+    base: &str,
+) -> Result<(String, i64), Failure> {
+    let valid = Duration::from_secs(LIFETIME.unsigned_abs());
+    if let Some(direct) = app.recorder.direct_address(&identity.tenant, segment, valid).await? {
+        return Ok((direct, LIFETIME));
+    }
     let path = format!("/api/recordings/{}/uploads/{}", segment.recording, segment.upload);
     let signed = app.guard.sign(Method::PUT.as_str(), identity, &path, "", now().unix_seconds() + LIFETIME);
-    (format!("{base}{path}?{signed}"), LIFETIME)
+    Ok((format!("{base}{path}?{signed}"), LIFETIME))
 }
 
 /// The bytes of one segment, as they are

@@ -128,10 +128,12 @@ impl SegmentRows for SqliteCatalogue {
         &self,
         tenant: &str,
         recording: RecordingId,
-        ids: &[Uuid],
+        missing: &[(Uuid, String)],
     ) -> Result<(), CatalogueError> {
-        let (tenant, ids) = (tenant.to_owned(), ids.to_vec());
-        self.writer.write(move |db| Box::pin(async move { miss(db, &tenant, recording, &ids).await })).await
+        let (tenant, missing) = (tenant.to_owned(), missing.to_vec());
+        self.writer
+            .write(move |db| Box::pin(async move { miss(db, &tenant, recording, &missing).await }))
+            .await
     }
 }
 
@@ -366,16 +368,17 @@ async fn miss(
     db: &mut SqliteConnection,
     tenant: &str,
     recording: RecordingId,
-    ids: &[Uuid],
+    missing: &[(Uuid, String)],
 ) -> Result<(), Failure> {
-    for id in ids {
+    for (id, reason) in missing {
         sqlx::query(
-            "UPDATE segments SET state = 'missing'
+            "UPDATE segments SET state = 'missing', reason = ?4
              WHERE id = ?1 AND tenant_id = ?2 AND recording_id = ?3 AND state = 'announced'",
         )
         .bind(blob(*id))
         .bind(tenant)
         .bind(blob(recording.0))
+        .bind(reason)
         .execute(&mut *db)
         .await?;
     }
@@ -423,5 +426,6 @@ fn to_segment(row: &SqliteRow) -> Result<Segment, Failure> {
         crc32c: row.try_get("crc32c")?,
         upload: id("upload")?,
         used: row.try_get("used")?,
+        reason: row.try_get("reason")?,
     })
 }

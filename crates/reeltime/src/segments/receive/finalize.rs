@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reeltime_core::id::{RecordingId, TrackId};
+use reeltime_core::id::RecordingId;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -14,8 +14,7 @@ use super::incoming::Incoming;
 use super::speakers::Turn;
 use super::{Announcement, Gate, ReceiveError, Receiver, lock};
 use crate::catalogue::{
-    DEFAULT_TENANT, KeptSegment, NewObject, ObjectKind, Segment, SegmentRecording, SegmentState,
-    SegmentsStatus, stage_unique,
+    DEFAULT_TENANT, KeptSegment, Segment, SegmentRecording, SegmentState, SegmentsStatus,
 };
 use crate::error::Error;
 use crate::recorder::{Clock, Inner, LiveRecording, Recorder};
@@ -124,42 +123,12 @@ impl Recorder {
         segments.retain(|segment| segment.state == SegmentState::Announced);
         let mut missing = Vec::new();
         for segment in segments {
-            match self.find_object(receiver, &segment).await? {
-                Some(kept) => catalogue.keep_segment(tenant, &kept).await?,
-                None => missing.push(segment.id),
+            match self.find_object(tenant, &segment).await? {
+                Ok(kept) => catalogue.keep_segment(tenant, &kept).await?,
+                Err(reason) => missing.push((segment.id, reason)),
             }
         }
         Ok(catalogue.miss_segments(tenant, id, &missing).await?)
-    }
-
-    /// The object of a segment whose upload was not entered: sent to the store itself, or before a crash.
-    async fn find_object(
-        &self,
-        receiver: &Receiver,
-        segment: &Segment,
-    ) -> Result<Option<KeptSegment>, ReceiveError> {
-        let Some(meta) = self.inner().store.head(&segment.key).await? else { return Ok(None) };
-        if segment.size.is_some_and(|size| size != meta.size) {
-            warn!(recording = %receiver.recording.id, key = %segment.key, bytes = meta.size, "a segment has not the size that was announced: it counts as missing");
-            return Ok(None);
-        }
-        let object = NewObject {
-            tenant: receiver.recording.tenant.clone(),
-            recording: receiver.recording.id,
-            track: Some(TrackId(segment.id)),
-            kind: ObjectKind::Master,
-            key: segment.key.clone(),
-            mime_type: segment.format.mime().to_owned(),
-            created_at: Clock::utc(),
-        };
-        let key = stage_unique(&*self.inner().catalogue, object).await?;
-        Ok((key == segment.key).then_some(KeptSegment {
-            id: segment.id,
-            key,
-            size: meta.size,
-            crc32c: None,
-            logged: false,
-        }))
     }
 
     /// Logs from the store what is not logged yet, in order.

@@ -32,6 +32,7 @@ use crate::recorder::{Clock, LiveRecording, Recorder, RecordingClock, Refusal};
 use crate::store::StoreError;
 
 mod cover;
+mod direct;
 mod files;
 mod finalize;
 mod gaps;

@@ -14,7 +14,7 @@ use super::incoming::Incoming;
 use super::sound::Sound;
 use super::speakers::{Place, Placed, Turn};
 use super::{Gate, ReceiveError, Receiver, lock};
-use crate::catalogue::{KeptSegment, NewObject, ObjectKind, Segment, stage_unique};
+use crate::catalogue::{KeptSegment, NewObject, ObjectKind, Segment};
 use crate::crash;
 use crate::error::Error;
 use crate::recorder::{Clock, Recorder};
@@ -167,12 +167,12 @@ impl Upload {
     /// Stores the bytes under the first form of the segment's key that is free, or that has them already: what an
     /// earlier attempt left.
     async fn put(&self) -> Result<ObjectKey, ReceiveError> {
-        let inner = self.recorder.inner();
-        let (catalogue, store) = (&*inner.catalogue, &*inner.store);
-        let mut object = self.object();
-        let mut n = 1;
+        let store = &*self.recorder.inner().store;
+        let wanted = staged_for(&self.receiver.recording.tenant, &self.segment);
+        let mut form = 1;
         loop {
-            object.key = stage_unique(catalogue, object.clone()).await?;
+            let staged = self.recorder.stage_free(&wanted, form).await?;
+            let object = NewObject { key: staged.key.clone(), ..wanted.clone() };
             let stored = match store.adopt(&object.key, self.incoming.path()).await.transpose() {
                 Some(adopted) => adopted,
                 None => store.put(&object.key, self.incoming.body().await?).await,
@@ -183,27 +183,10 @@ impl Upload {
                     return Ok(object.key);
                 }
                 Err(StoreError::AlreadyExists { .. }) => {
-                    // Somebody else's, of whom this catalogue knows nothing: it stays, and the row goes.
-                    catalogue.mark(&object.tenant, &object.key).await?;
-                    catalogue.forget(&object.tenant, &object.key).await?;
-                    n += 1;
-                    object.key = self.segment.key.unique(n)?;
+                    form = self.recorder.make_way(&object, &staged).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
-    }
-
-    /// The segment stands for the track, so that no two segments share an object.
-    fn object(&self) -> NewObject {
-        NewObject {
-            tenant: self.receiver.recording.tenant.clone(),
-            recording: self.receiver.recording.id,
-            track: Some(TrackId(self.segment.id)),
-            kind: ObjectKind::Master,
-            key: self.segment.key.clone(),
-            mime_type: self.segment.format.mime().to_owned(),
-            created_at: Clock::utc(),
         }
     }
 
@@ -217,6 +200,19 @@ impl Upload {
             crc = crc32c::crc32c_append(crc, &chunk);
         }
         Ok((size, crc) == (self.incoming.size, self.incoming.crc32c))
+    }
+}
+
+/// A segment's object. The segment stands for the track, so that no two share one.
+pub(super) fn staged_for(tenant: &str, segment: &Segment) -> NewObject {
+    NewObject {
+        tenant: tenant.to_owned(),
+        recording: segment.recording,
+        track: Some(TrackId(segment.id)),
+        kind: ObjectKind::Master,
+        key: segment.key.clone(),
+        mime_type: segment.format.mime().to_owned(),
+        created_at: Clock::utc(),
     }
 }
 

@@ -194,7 +194,11 @@ impl SegmentSender {
         if let Some(outgoing) = self.0.as_ref().and_then(|shared| shared.lock().remove(&recording)) {
             outgoing.abandon();
         }
-        remove_folder(data_dir.join(FOLDER).join(recording.to_string())).await;
+        let sends = self.0.as_ref().is_some_and(|shared| matches!(shared.to, Way::Store(_)));
+        if !remove_folder(data_dir.join(FOLDER).join(recording.to_string())).await && !sends {
+            // The folder stays as long as the recording: nothing was ever cut of it.
+            return Ok(());
+        }
         for object in store.list(&upload::prefix(recording)).await? {
             store.delete(&object.key).await?;
         }
@@ -290,13 +294,17 @@ impl Shared {
     }
 }
 
-async fn remove_folder(folder: PathBuf) {
+/// Removes a folder; whether there was one.
+async fn remove_folder(folder: PathBuf) -> bool {
     let place = folder.clone();
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-    if let Err(error) = removed.map_err(io::Error::other).flatten()
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        warn!(folder = %place.display(), %error, "files of segments cannot be removed");
+    match removed.map_err(io::Error::other).flatten() {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            warn!(folder = %place.display(), %error, "files of segments cannot be removed");
+            true
+        }
     }
 }
 

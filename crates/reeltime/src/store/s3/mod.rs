@@ -273,6 +273,13 @@ fn encrypted(builder: AmazonS3Builder, encryption: &Encryption) -> AmazonS3Build
 #[async_trait]
 impl Store for S3Store {
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
+        if self.find(key).await?.is_some() {
+            return Err(StoreError::AlreadyExists { key: key.clone() });
+        }
+        self.write(key, body).await
+    }
+
+    async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
         self.write(key, body).await
     }
 

@@ -30,14 +30,12 @@ impl S3Store {
         attributes
     }
 
+    /// Writes an object whose key was free a moment ago.
     pub(super) async fn write(
         &self,
         key: &ObjectKey,
         mut body: ByteStream,
     ) -> Result<ObjectMeta, StoreError> {
-        if self.find(key).await?.is_some() {
-            return Err(StoreError::AlreadyExists { key: key.clone() });
-        }
         let mark = Uuid::new_v4().to_string();
         let mut rest = Bytes::new();
         let first = next_part(key, &mut body, &mut rest).await?;
