@@ -261,7 +261,7 @@ impl Speaker {
             if audio.is_empty() {
                 break;
             }
-            at += self.input.samples(audio.len());
+            at += self.input.samples(&audio);
             if let Err(error) = link::send(writer, Message::binary(audio), SILENCE).await {
                 return error;
             }
