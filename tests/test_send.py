@@ -325,7 +325,7 @@ def test_a_pipe_may_hold_a_wav_but_no_container(server, tmp_path):
         (["a.wav", "--codec", "aac"], 2, "--codec: "),
         (["a.wav", "--rate", "7"], 2, "8000 to 192000"),
         (["a.wav", "--retry-for", "soon"], 2, "--retry-for is not a length of time"),
-        (["a.wav", "--to", "https://127.0.0.1:1"], 2, "needs TLS"),
+        (["a.wav", "--to", "https://127.0.0.1:1", "--ca", "a.wav"], 1, "holds no certificate"),
         (["a.wav", "--to", "127.0.0.1:1"], 1, "no server answers at http://127.0.0.1:1"),
         ([], 2, "required"),
     ],

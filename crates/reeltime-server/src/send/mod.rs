@@ -89,7 +89,7 @@ pub(crate) fn run(command: Send) -> anyhow::Result<()> {
 }
 
 async fn send(command: Send) -> anyhow::Result<Report> {
-    let client = Client { target: command.to.parse()?, key: command.key.key.clone() };
+    let client = Client::new(command.to.parse()?, command.key.clone())?;
     let (stop, stopped) = watch::channel(false);
     let mut speakers = command.speakers(&client, &stopped)?;
     let links = connect(&mut speakers).await?;
