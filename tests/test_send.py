@@ -146,10 +146,12 @@ def test_opus_is_sent_packet_by_packet_and_goes_on_at_the_right_one(new_server, 
     details = server.recording(recording)
     assert not of_tracks(details, "gaps")
     # Another encoder's pre-skip and frames.
-    judges.run("ffmpeg", "-v", "error", "-i", str(ogg), "-c:a", "libopus", "-frame_duration", "60", str(tmp_path / "long.opus"))
+    options = ("-c:a", "libopus", "-frame_duration", "60")
+    judges.run("ffmpeg", "-v", "error", "-i", str(ogg), *options, str(tmp_path / "long.opus"))
     long = sent(server, "long.opus", "--fast", cwd=tmp_path)
     server.completed(long["recordings"][0])
-    assert judges.opus_packets(server.stream(long["recordings"][0])) == judges.opus_packets((tmp_path / "long.opus").read_bytes())
+    packets = judges.opus_packets((tmp_path / "long.opus").read_bytes())
+    assert judges.opus_packets(server.stream(long["recordings"][0])) == packets
 
 
 def test_speakers_of_a_call_share_one_clock(server, tmp_path):

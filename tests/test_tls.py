@@ -61,9 +61,11 @@ def authority(tmp_path_factory):
     """A private authority's certificate, and one for localhost that it has signed, with its key."""
     folder = tmp_path_factory.mktemp("tls")
     ca, ca_key, certificate, key = (folder / name for name in ("ca.pem", "ca.key", "localhost.pem", "localhost.key"))
-    request = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    request = ("openssl", "req", "-x509", *curve, "-nodes", "-days", "2")
     judges.run(*request, "-subj", "/CN=reeltime test authority", "-keyout", str(ca_key), "-out", str(ca))
-    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE")
+    extensions = ("-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE")
+    names = ("-subj", "/CN=localhost", *extensions)
     judges.run(*request, *names, "-CA", str(ca), "-CAkey", str(ca_key), "-keyout", str(key), "-out", str(certificate))
     return ca, certificate, key
 
@@ -79,8 +81,9 @@ def test_a_call_is_sent_listed_and_fetched_through_tls(server, proxy, authority,
     to = ("--to", f"https://localhost:{proxy.port}", "--ca", str(authority[0]))
     pcm = indexed_pcm("tls", 2 * RATE)
     (tmp_path / "tls.raw").write_bytes(pcm)
-    sending = ("tls.raw", "--rate", str(RATE), "--fast", "--json", "--to", f"wss://localhost:{proxy.port}/v1/ingest/pcm")
-    sent = run_reeltime("send", *sending, *to[2:], cwd=tmp_path)
+    socket_url = f"wss://localhost:{proxy.port}/v1/ingest/pcm"
+    sending = ("tls.raw", "--rate", str(RATE), "--fast", "--json", "--to", socket_url, *to[2:])
+    sent = run_reeltime("send", *sending, cwd=tmp_path)
     assert sent.returncode == 0, sent.stderr
     (recording,) = json.loads(sent.stdout)["recordings"]
     server.completed(recording)

@@ -106,7 +106,8 @@ def test_peaks_that_are_not_kept_any_more_are_made_of_a_flac_file(new_server):
     assert len(before) == 1
     kept[0].unlink()
     wave = server.get(path, params={"samples_per_pixel": 256, "bits": 16}).json()
-    samples = array.array("h", judges.run("ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-", stdin=server.stream(recording["id"])))
+    decoding = ("ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-")
+    samples = array.array("h", judges.run(*decoding, stdin=server.stream(recording["id"])))
     stretches = [samples[at : at + 256] for at in range(0, len(samples), 256)]
     assert wave["data"] == [value for each in stretches for value in (min(each), max(each))]
     assert [each.read_bytes() for each in kept] == before
