@@ -4,6 +4,7 @@ import array
 import json
 import math
 import struct
+import time
 
 import pytest
 from harness import judges
@@ -120,6 +121,40 @@ def test_a_finished_recordings_peaks_are_made_once_and_kept(new_server):
     assert server.request("DELETE", f"{API}/{recording_id}").status_code == 204
     assert not list((server.data_dir / "cache").rglob("*.dat"))
     assert server.get(f"{API}/{recording_id}/peaks").status_code == 404
+
+
+def test_peaks_are_made_in_the_background_of_each_track_and_of_all(new_server):
+    server = new_server("--peaks", "after:100ms").start()
+    both = array.array("h", [value for sample in samples_of(swelling(1.0)) for value in (sample, -sample)])
+    recording = record(server, both.tobytes(), channels=2)
+    folder = server.data_dir / "cache"
+    made = until("both files", lambda: len(files := sorted(folder.rglob("*.dat"))) == 2 and files)
+    written = [path.stat().st_ino for path in made]
+    query = {"samples_per_pixel": 256, "bits": 16}
+    wave = peaks(server, recording.recording_id, track=recording.track_id, **query)
+    assert wave["data"] == expected(both, 256, 16, 2)
+    assert peaks(server, recording.recording_id, **query)["channels"] == 1
+    assert [path.stat().st_ino for path in sorted(folder.rglob("*.dat"))] == written, "nothing was made anew"
+
+
+def test_peaks_wait_while_many_are_recorded(new_server):
+    server = new_server("--peaks", "after:0s").start()
+    live = [Ingest(server) for _ in range(10)]
+    for client in live:
+        client.send(swelling(0.1))
+    record(server, swelling(0.5))
+    # Two looks at what waits.
+    time.sleep(2.5)
+    assert not list((server.data_dir / "cache").rglob("*.dat"))
+    live[0].stop()
+    until("peaks", lambda: list((server.data_dir / "cache").rglob("*.dat")))
+
+
+def test_peaks_are_left_to_requests_where_that_is_set(new_server):
+    server = new_server("--peaks", "request").start()
+    record(server, swelling(0.5))
+    time.sleep(2.5)
+    assert not list((server.data_dir / "cache").rglob("*.dat"))
 
 
 def test_peaks_are_made_where_nothing_is_kept(new_server):

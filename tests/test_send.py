@@ -12,7 +12,7 @@ import time
 import pytest
 from harness import judges
 from harness.oracle import compare, indexed_pcm
-from harness.server import BINARY, clean_environment, run_reeltime, until
+from harness.server import BINARY, clean_environment, of_tracks, run_reeltime, until
 
 RATE = 16_000
 
@@ -123,6 +123,35 @@ def test_other_formats_come_through_ffmpeg(server, tmp_path):
             assert pcm == tone
         middle = pcm[44_100 : 3 * 44_100]
         assert judges.power(middle, 440, 44_100) > 0.2 > 0.001 > judges.power(middle, 600, 44_100)
+
+
+def test_opus_is_sent_packet_by_packet_and_goes_on_at_the_right_one(new_server, tmp_path):
+    server = new_server().start()
+    port = server.port
+    ogg = tmp_path / "speaker.ogg"
+    wav(tmp_path / "speaker.wav", indexed_pcm("send-opus", 6 * RATE))
+    judges.run("opusenc", "--quiet", str(tmp_path / "speaker.wav"), str(ogg))
+    packets = judges.opus_packets(ogg.read_bytes())
+    sender = Sender(server, ogg, cwd=tmp_path, PATH="")
+    is_speaking(server, "speaker")
+    server.kill()
+    server.start(port)
+    report = sender.end()
+    (one,) = report["participants"]
+    samples = sum(map(judges.opus_samples, packets))
+    assert (one["codec"], one["rate"], one["samples"], one["reconnects"]) == ("opus", 48_000, samples, 1)
+    (recording,) = report["recordings"]
+    server.completed(recording)
+    assert judges.opus_packets(server.stream(recording)) == packets
+    details = server.recording(recording)
+    assert not of_tracks(details, "gaps")
+    # Another encoder's pre-skip and frames.
+    options = ("-c:a", "libopus", "-frame_duration", "60")
+    judges.run("ffmpeg", "-v", "error", "-i", str(ogg), *options, str(tmp_path / "long.opus"))
+    long = sent(server, "long.opus", "--fast", cwd=tmp_path)
+    server.completed(long["recordings"][0])
+    packets = judges.opus_packets((tmp_path / "long.opus").read_bytes())
+    assert judges.opus_packets(server.stream(long["recordings"][0])) == packets
 
 
 def test_speakers_of_a_call_share_one_clock(server, tmp_path):
@@ -298,7 +327,7 @@ def test_a_pipe_may_hold_a_wav_but_no_container(server, tmp_path):
         (["a.wav", "--codec", "aac"], 2, "--codec: "),
         (["a.wav", "--rate", "7"], 2, "8000 to 192000"),
         (["a.wav", "--retry-for", "soon"], 2, "--retry-for is not a length of time"),
-        (["a.wav", "--to", "https://127.0.0.1:1"], 2, "needs TLS"),
+        (["a.wav", "--to", "https://127.0.0.1:1", "--ca", "a.wav"], 1, "holds no certificate"),
         (["a.wav", "--to", "127.0.0.1:1"], 1, "no server answers at http://127.0.0.1:1"),
         ([], 2, "required"),
     ],

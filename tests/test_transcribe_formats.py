@@ -97,6 +97,22 @@ def test_peaks_of_an_encoded_recording_are_those_of_its_sound(new_server):
     assert refused.status_code == 406 and "mp3" in refused.json()["detail"]
 
 
+def test_peaks_that_are_not_kept_any_more_are_made_of_a_flac_file(new_server):
+    server = new_server(BACKEND_RECORD_FORMAT="flac").start()
+    recording = recorded(server, judges.tone(440, SECONDS, level=LEVEL))
+    path = f"/api/v1/recordings/{recording['id']}/peaks"
+    kept = list((server.data_dir / "cache").rglob("*.dat"))
+    before = [each.read_bytes() for each in kept]
+    assert len(before) == 1
+    kept[0].unlink()
+    wave = server.get(path, params={"samples_per_pixel": 256, "bits": 16}).json()
+    decoding = ("ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-")
+    samples = array.array("h", judges.run(*decoding, stdin=server.stream(recording["id"])))
+    stretches = [samples[at : at + 256] for at in range(0, len(samples), 256)]
+    assert wave["data"] == [value for each in stretches for value in (min(each), max(each))]
+    assert [each.read_bytes() for each in kept] == before
+
+
 def test_another_format_than_the_one_it_is_kept_in_is_refused_with_what_to_ask_for(new_server):
     server = new_server(BACKEND_RECORD_FORMAT="ogg").start()
     recording = recorded(server, judges.tone(440, 1.0))

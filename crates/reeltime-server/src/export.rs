@@ -63,7 +63,7 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     let id: RecordingId = command.recording.parse().map_err(|error| Usage(format!("RECORDING: {error}")))?;
     let format = format::choose(&command.output, command.format.as_deref())?;
     if let Some(to) = &command.to {
-        let client = Client { target: to.parse()?, key: command.key.key.clone() };
+        let client = Client::new(to.parse()?, command.key.clone())?;
         let runtime = tokio::runtime::Runtime::new()?;
         return runtime.block_on(remote::export(
             &client,

@@ -90,7 +90,7 @@ pub(crate) fn run(command: Ls) -> anyhow::Result<()> {
             named => named,
         };
         match target {
-            Some(target) => of_server(&Client { target, key: key.key }, &wanted).await,
+            Some(target) => of_server(&Client::new(target, key)?, &wanted).await,
             None => of_folder(&settings, &wanted).await,
         }
     })?;

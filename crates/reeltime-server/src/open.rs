@@ -27,6 +27,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         key_template: settings.key_template.clone(),
         renditions: settings.renditions.clone(),
         cache_budget: settings.cache_budget,
+        peaks_after: settings.peaks_after,
         live_uploads: settings.live_uploads,
         upload_budget: settings.upload_budget,
         upload_workers: settings.upload_workers,

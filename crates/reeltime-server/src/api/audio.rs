@@ -133,9 +133,11 @@ pub(super) fn told(error: MediaError) -> Problem {
         | MediaError::Peaks { .. }
         | MediaError::Codec(CodecError::Bitrate { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         MediaError::Codec(CodecError::NoLame(_)) => StatusCode::NOT_IMPLEMENTED,
-        MediaError::UnknownFormat(_) | MediaError::Kept(_) | MediaError::Format(_) | MediaError::Codec(_) => {
-            StatusCode::NOT_ACCEPTABLE
-        }
+        MediaError::UnknownFormat(_)
+        | MediaError::Kept(_)
+        | MediaError::Undecodable(_)
+        | MediaError::Format(_)
+        | MediaError::Codec(_) => StatusCode::NOT_ACCEPTABLE,
         MediaError::Failed(_) | _ => return Problem::internal(error),
     };
     Problem::new(status, capitalised(&error.to_string()))

@@ -15,7 +15,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Target;
+use super::tls::{Stream, Trust};
+use super::{Key, Target};
 use crate::exit::Usage;
 use crate::settings::reveal;
 
@@ -31,18 +32,35 @@ const MOST_JSON: usize = 16 << 20;
 pub(crate) struct Client {
     pub(crate) target: Target,
     pub(crate) key: Option<SecretString>,
+    /// Absent: no TLS is spoken.
+    trust: Option<Trust>,
 }
 
 impl Client {
+    /// A client of the server at `target`.
+    ///
+    /// # Errors
+    /// Where TLS is asked for and nobody can be trusted.
+    pub(crate) fn new(target: Target, key: Key) -> anyhow::Result<Self> {
+        let trust = target.is_secure().then(|| Trust::new(key.ca.as_deref())).transpose()?;
+        Ok(Self { target, key: key.key, trust })
+    }
+
     /// Connects; an error says what to look at.
-    pub(crate) async fn connect(&self) -> anyhow::Result<TcpStream> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Stream> {
         let connecting = TcpStream::connect(self.target.address());
         let stream = match timeout(CONNECT, connecting).await {
             Ok(connected) => connected.with_context(|| format!("no server answers at {}", self.target))?,
             Err(_) => bail!("no server answers at {} within {} s", self.target, CONNECT.as_secs()),
         };
         stream.set_nodelay(true)?;
-        Ok(stream)
+        let Some(trust) = &self.trust else { return Ok(Box::new(stream)) };
+        match timeout(CONNECT, trust.connect(self.target.name(), stream)).await {
+            Ok(connected) => connected.with_context(|| {
+                format!("no TLS with {}; a private authority's certificate is named with --ca", self.target)
+            }),
+            Err(_) => bail!("no TLS with {} within {} s", self.target, CONNECT.as_secs()),
+        }
     }
 
     /// The head of the answer to a GET, and its body still to come. An answer that is none is an error with the

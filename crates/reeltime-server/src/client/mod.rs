@@ -3,18 +3,24 @@
 pub(crate) mod http;
 pub(crate) mod progress;
 mod target;
+pub(crate) mod tls;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use secrecy::SecretString;
 
 pub(crate) use target::Target;
 
-/// The key for a server that asks for one.
+/// How to be let in, and whom to trust.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Key {
     /// The server's key, sent as `Authorization: Bearer`
     #[arg(long = "api-key", value_name = "KEY", env = "REELTIME_API_KEY", hide_env_values = true)]
     pub(crate) key: Option<SecretString>,
+    /// Certificates in PEM of authorities to trust beside the system's, for https
+    #[arg(long, value_name = "FILE", env = "REELTIME_CA")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// A length of time as people read it: `1:02.5`, `1:00:00.0`.

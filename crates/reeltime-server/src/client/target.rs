@@ -15,6 +15,7 @@ const INGEST: &str = "/v1/ingest/pcm";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     authority: Authority,
+    secure: bool,
     /// Without a slash at the end.
     prefix: String,
 }
@@ -25,11 +26,21 @@ impl Target {
         self.authority.as_str()
     }
 
+    /// The host alone, as its certificate names it.
+    pub(crate) fn name(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Host and port to connect to.
     pub(crate) fn address(&self) -> String {
         match self.authority.port() {
             Some(_) => self.authority.as_str().to_owned(),
-            None => format!("{}:80", self.authority),
+            None => format!("{}:{}", self.authority, if self.secure { 443 } else { 80 }),
         }
     }
 
@@ -38,7 +49,7 @@ impl Target {
         format!("{}{own}", self.prefix)
     }
 
-    /// The URL of the ingest socket with these parameters.
+    /// The URL of the ingest socket with these parameters, as it is asked for within a connection of either kind.
     pub(crate) fn ingest<'a>(&self, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         format!("ws://{}{}{INGEST}?{query}", self.authority, self.prefix)
@@ -47,7 +58,8 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
@@ -58,13 +70,11 @@ impl FromStr for Target {
         let wrong = |why: &str| Usage(format!("{text:?} {why}; write for example http://127.0.0.1:7400"));
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|_| wrong("is not the URL of a server"))?;
-        match uri.scheme().map(Scheme::as_str) {
-            Some("http" | "ws") => {}
-            Some("https" | "wss") => {
-                return Err(wrong("needs TLS, which this command does not speak: tunnel it (ssh -L)"));
-            }
+        let secure = match uri.scheme().map(Scheme::as_str) {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
             _ => return Err(wrong("is not the URL of a server")),
-        }
+        };
         if uri.query().is_some() {
             return Err(wrong("has a query: give its fields as flags"));
         }
@@ -74,7 +84,7 @@ impl FromStr for Target {
         }
         let path = uri.path().trim_end_matches('/');
         let prefix = path.strip_suffix(INGEST).unwrap_or(path).to_owned();
-        Ok(Self { authority: authority.clone(), prefix })
+        Ok(Self { authority: authority.clone(), secure, prefix })
     }
 }
 
@@ -109,15 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_to_be_secure_is() {
+        for text in ["https://rec", "wss://rec/v1/ingest/pcm"] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!((target.to_string().as_str(), target.address().as_str()), ("https://rec", "rec:443"));
+            assert!(target.is_secure() && target.name() == "rec");
+        }
+    }
+
+    #[test]
     fn what_is_no_server_is_refused_with_an_example() {
-        for (text, why) in [
-            ("", "URL"),
-            ("ftp://x", "URL"),
-            ("https://x", "TLS"),
-            ("wss://x/v1/ingest/pcm", "TLS"),
-            ("http://x/?call=a", "query"),
-            ("http://key@x", "--api-key"),
-        ] {
+        for (text, why) in
+            [("", "URL"), ("ftp://x", "URL"), ("http://x/?call=a", "query"), ("http://key@x", "--api-key")]
+        {
             let error = text.parse::<Target>().unwrap_err().0;
             assert!(error.contains(why) && error.contains("http://127.0.0.1:7400"), "{error}");
         }

@@ -11,6 +11,7 @@ use reeltime_core::media::{Codec, Format};
 use tokio::time::timeout;
 
 use super::held::{self, Held};
+use super::opus::Packets;
 use super::{ffmpeg, wav};
 use crate::exit::Usage;
 
@@ -36,7 +37,7 @@ pub(super) struct Input {
     pub(super) format: Format,
     /// Samples per channel, where it is known; of what ffmpeg decodes, about.
     pub(super) total: Option<u64>,
-    /// Bytes of one sample of all channels.
+    /// Bytes of one sample of all channels; of packets 1.
     block: usize,
     source: Source,
 }
@@ -49,6 +50,8 @@ enum Source {
         start: u64,
         bytes: u64,
     },
+    /// One a message.
+    Packets(Box<Packets>),
     Pipe(Arc<Held>),
 }
 
@@ -57,7 +60,7 @@ enum Source {
 pub(super) struct Raw(pub(super) Format);
 
 impl Input {
-    /// Opens a file: raw where it is said to be, else WAV as it is, else through ffmpeg.
+    /// Opens a file: raw where it is said to be, else WAV and Opus in Ogg as they are, else through ffmpeg.
     pub(super) fn file(path: &Path, raw: Option<Raw>) -> anyhow::Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
         let mut file = File::open(path).with_context(cannot)?;
@@ -74,7 +77,10 @@ impl Input {
                 let there = about.len().saturating_sub(start);
                 Self::seekable(file, format, start, bytes.unwrap_or(there).min(there))?
             }
-            (None, _) => ffmpeg::decode(path)?,
+            (None, _) => match Packets::open(&file).with_context(cannot)? {
+                Some(packets) => Self::packets(packets)?,
+                None => ffmpeg::decode(path)?,
+            },
         };
         match input.total {
             Some(0) => bail!("{} holds no audio", path.display()),
@@ -126,6 +132,11 @@ impl Input {
         Ok(Self { format, total, block, source: Source::File { file, start, bytes } })
     }
 
+    fn packets(packets: Packets) -> anyhow::Result<Self> {
+        let (format, total) = (packets.format()?, Some(packets.total()));
+        Ok(Self { format, total, block: 1, source: Source::Packets(Box::new(packets)) })
+    }
+
     /// Samples per channel in the longest message.
     pub(super) const fn most(&self) -> usize {
         MESSAGE / self.block
@@ -136,12 +147,13 @@ impl Input {
         matches!(self.source, Source::Pipe(_))
     }
 
-    /// How many samples per channel these bytes are.
-    pub(super) const fn samples(&self, bytes: usize) -> u64 {
-        (bytes / self.block) as u64
+    /// How many samples per channel a message that was read has.
+    pub(super) fn samples(&self, audio: &[u8]) -> u64 {
+        self.format.samples_in(audio).unwrap_or(0)
     }
 
-    /// Whole samples from `at` on: at least `least`, unless it ends or stalls, and at most `most`. Empty at the end.
+    /// Whole samples from `at` on: at least `least`, unless it ends or stalls, and at most `most`; of packets, the one
+    /// there. Empty at the end.
     ///
     /// # Errors
     /// Where it cannot be read (any more).
@@ -156,6 +168,7 @@ impl Input {
                 file.by_ref().take(most).read_to_end(&mut read)?;
                 read
             }
+            Source::Packets(packets) => packets.read(at)?,
             Source::Pipe(held) => match timeout(FULL, held.read(place, least * block, most * block)).await {
                 Ok(read) => read?,
                 Err(_) => held.read(place, block, most * block).await?,
@@ -168,7 +181,7 @@ impl Input {
     /// What tells it which samples are safe.
     pub(super) fn release(&self) -> Release {
         let held = match &self.source {
-            Source::File { .. } => None,
+            Source::File { .. } | Source::Packets(_) => None,
             Source::Pipe(held) => Some(Arc::clone(held)),
         };
         Release { held, block: self.block as u64 }
@@ -197,8 +210,7 @@ fn default_format() -> anyhow::Result<Format> {
 }
 
 fn block(format: Format) -> anyhow::Result<usize> {
-    let opus =
-        || Usage("Opus comes in packets, not in samples: send an Ogg file, which is decoded".to_owned());
+    let opus = || Usage("Opus comes in packets, not in samples: send an Ogg file".to_owned());
     Ok(format.block_align().ok_or_else(opus)?)
 }
 

@@ -6,7 +6,6 @@ use anyhow::anyhow;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode, header};
 use reeltime_core::wire::v1::{SUBPROTOCOL, ServerMessage, Token, close};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -15,13 +14,14 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::client::http::{Client, bearer, explain};
 use crate::client::printable;
+use crate::client::tls::Stream;
 
 /// How long the server may take to shake hands and to name the session. Resuming waits for a sync.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A socket of which the session is known.
 pub(super) struct Link {
-    pub(super) socket: WebSocketStream<TcpStream>,
+    pub(super) socket: WebSocketStream<Stream>,
     pub(super) session: Session,
 }
 
@@ -72,9 +72,9 @@ pub(super) async fn open(client: &Client, query: &[(&str, &str)]) -> Result<Link
 
 async fn shake_hands(
     client: &Client,
-    stream: TcpStream,
+    stream: Stream,
     query: &[(&str, &str)],
-) -> Result<WebSocketStream<TcpStream>, Refusal> {
+) -> Result<WebSocketStream<Stream>, Refusal> {
     let never = |error: anyhow::Error| Refusal::Never(error);
     let url = client.target.ingest(query.iter().copied());
     let mut request = url.into_client_request().map_err(|error| never(error.into()))?;
@@ -103,7 +103,7 @@ fn unshaken(client: &Client, error: WsError) -> Refusal {
 }
 
 /// Reads the message that names the session, or the reason why there is none.
-async fn first(socket: &mut WebSocketStream<TcpStream>) -> Result<Session, Refusal> {
+async fn first(socket: &mut WebSocketStream<Stream>) -> Result<Session, Refusal> {
     let mut reason = None;
     while let Some(message) = socket.next().await {
         match message.map_err(|error| Refusal::Away(error.into()))? {

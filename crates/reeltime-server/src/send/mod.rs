@@ -6,6 +6,7 @@ mod ffmpeg;
 mod held;
 mod input;
 mod link;
+mod opus;
 mod pace;
 mod report;
 mod speaker;
@@ -88,7 +89,7 @@ pub(crate) fn run(command: Send) -> anyhow::Result<()> {
 }
 
 async fn send(command: Send) -> anyhow::Result<Report> {
-    let client = Client { target: command.to.parse()?, key: command.key.key.clone() };
+    let client = Client::new(command.to.parse()?, command.key.clone())?;
     let (stop, stopped) = watch::channel(false);
     let mut speakers = command.speakers(&client, &stopped)?;
     let links = connect(&mut speakers).await?;
@@ -178,7 +179,7 @@ impl Send {
         let codec = codec.map_err(|error| Usage(format!("--codec: {error}")))?;
         let rate = self.rate.unwrap_or(if codec == Codec::S16le { 16_000 } else { 8_000 });
         if codec == Codec::Opus {
-            let why = "--codec: Opus comes in packets, not in samples; send an Ogg file, which is decoded";
+            let why = "--codec: Opus comes in packets, not in samples; send an Ogg file, without this flag";
             return Err(Usage(why.to_owned()).into());
         }
         let format = Format::new(codec, rate, self.channels.unwrap_or(1));

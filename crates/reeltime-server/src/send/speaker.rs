@@ -9,7 +9,6 @@ use anyhow::anyhow;
 use futures_util::StreamExt;
 use futures_util::stream::{SplitSink, SplitStream};
 use reeltime_core::wire::v1::ServerMessage;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -21,6 +20,7 @@ use super::pace::Pace;
 use super::{backoff, recorded};
 use crate::client::http::Client;
 use crate::client::progress::{Bar, Screen, percent};
+use crate::client::tls::Stream;
 use crate::client::{clock, printable};
 
 /// A server that owes an acknowledgement and says nothing for so long is lost.
@@ -120,8 +120,8 @@ enum End {
     Refused(Refusal),
 }
 
-type Writer = SplitSink<WebSocketStream<TcpStream>, Message>;
-type Reader = SplitStream<WebSocketStream<TcpStream>>;
+type Writer = SplitSink<WebSocketStream<Stream>, Message>;
+type Reader = SplitStream<WebSocketStream<Stream>>;
 
 impl Speaker {
     pub(super) fn new(plan: Plan) -> Self {
@@ -261,7 +261,7 @@ impl Speaker {
             if audio.is_empty() {
                 break;
             }
-            at += self.input.samples(audio.len());
+            at += self.input.samples(&audio);
             if let Err(error) = link::send(writer, Message::binary(audio), SILENCE).await {
                 return error;
             }

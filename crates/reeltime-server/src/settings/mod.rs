@@ -85,6 +85,7 @@ pub(crate) struct Recording {
     /// Bytes of files made on demand.
     pub(crate) cache_budget: u64,
     /// Whether files are uploaded while they grow.
+    pub(crate) peaks_after: Option<Duration>,
     pub(crate) live_uploads: bool,
     /// Bytes of parts held in memory.
     pub(crate) upload_budget: u64,
@@ -223,6 +224,7 @@ impl Rows {
             })?,
             renditions: self.read("renditions", text::renditions)?,
             cache_budget: self.read("cache_budget", text::bytes)?,
+            peaks_after: self.read("peaks", text::peaks)?,
             live_uploads: self.read("live_uploads", text::boolean)?,
             upload_budget: self.read("upload_budget", text::bytes)?,
             segments_auto_finalize: self.read("segments_auto_finalize", text::interval)?,

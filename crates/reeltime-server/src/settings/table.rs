@@ -107,6 +107,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     row("cache_budget", "BYTES", "2GiB", "Files made on demand that are kept in the data folder; 0: none"),
     row(
+        "peaks",
+        "after[:TIME]|request",
+        "after",
+        "When waveforms are computed: some time (30s) after the end, or when they are asked for",
+    ),
+    row(
         "live_uploads",
         "BOOL",
         "true",

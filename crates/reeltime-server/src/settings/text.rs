@@ -102,6 +102,15 @@ pub(crate) fn renditions(text: &str) -> Result<Vec<Rendition>, String> {
     named.map(one).collect()
 }
 
+/// How long after a recording's end its peaks are made; `None` where that is left to who asks for them.
+pub(crate) fn peaks(text: &str) -> Result<Option<Duration>, String> {
+    match text.split_once(':').unwrap_or((text, "30s")) {
+        ("request", _) if text == "request" => Ok(None),
+        ("after", time) => duration(time).map(Some),
+        _ => Err("is neither request nor after; write for example after, or after:5m".to_owned()),
+    }
+}
+
 /// A host and a port.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));

@@ -48,7 +48,7 @@ pub(crate) fn run(command: Status) -> anyhow::Result<()> {
                 None => bail!("no server answers at {}; name one with --to", settings.listen),
             },
         };
-        let client = Client { target, key: command.key.key };
+        let client = Client::new(target, command.key)?;
         match command.watch {
             true => watched(&client).await,
             false => ask(&client).await,

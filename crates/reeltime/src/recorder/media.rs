@@ -332,7 +332,10 @@ pub(super) fn stored(track: &manifest::Track) -> Result<MixTrack, MediaError> {
         format: track.format,
         counting: Counting::Samples,
         layout,
-        origin: Origin::Stored(key),
+        origin: match encoded_as(track) {
+            Some(Container::Flac) => Origin::Flac(key),
+            _ => Origin::Stored(key),
+        },
         gapless: false,
         gain: 1.0,
         drift_ppm: track.drift_ppm,

@@ -30,6 +30,7 @@ use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::{Store, Throttled, Watched};
 use crate::upload::Retry;
 
+mod ahead;
 mod backlog;
 pub(crate) mod bell;
 mod cache;
@@ -97,6 +98,8 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
+    /// How long after a recording was published its peaks are made; `None`: when they are asked for.
+    pub peaks_after: Option<Duration>,
     /// Whether files are uploaded while they grow, where the store takes uploads in parts.
     pub live_uploads: bool,
     /// Bytes of parts on their way to the store that are held in memory; at least one part is.
@@ -148,6 +151,7 @@ impl RecorderConfig {
             retry: Retry::default(),
             renditions: vec![Rendition { format: Container::Wav, layout: Seating::Mono }],
             cache_budget: 2 << 30,
+            peaks_after: Some(Duration::from_secs(30)),
             live_uploads: true,
             upload_budget: 64 << 20,
             ship: Shipping::default(),
@@ -181,6 +185,7 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    ahead: ahead::Ahead,
     pub(crate) node: Node,
     pub(crate) ship: Arc<ship::State>,
     pub(crate) segment_sender: SegmentSender,
@@ -282,6 +287,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            ahead: ahead::Ahead::default(),
             node,
             ship: Arc::default(),
             segment_sender,
@@ -304,6 +310,7 @@ impl Recorder {
         recorder.follow_revived().await;
         recorder.0.segment_sender.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        tokio::spawn(ahead::run(Arc::downgrade(&recorder.0)));
         tokio::spawn(receive::run(Arc::downgrade(&recorder.0)));
         ship::start(&recorder.0);
         Ok(recorder)

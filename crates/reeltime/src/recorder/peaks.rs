@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::manifest::Manifest;
+use reeltime_core::media::Container;
 use reeltime_core::peaks::{Bits, Drawer, Drawing, PeaksFormat};
 
 use super::Recorder;
@@ -98,10 +99,10 @@ pub struct Peaks {
     pub etag: Option<String>,
     drawing: Drawing,
     recorder: Recorder,
-    source: Source,
+    pub(super) source: Source,
 }
 
-enum Source {
+pub(super) enum Source {
     /// A file that is there, or grows.
     File(Arc<File>),
     /// To be made, and kept under this name.
@@ -141,7 +142,7 @@ impl Recorder {
         blocking(move || recorder.stored_peaks(&manifest, &asked, (bits, format))).await
     }
 
-    fn stored_peaks(
+    pub(super) fn stored_peaks(
         &self,
         manifest: &Manifest,
         selection: &PeaksSelection,
@@ -157,9 +158,9 @@ impl Recorder {
         let ids: Vec<_> = tracks.iter().map(|track| track.id).collect();
         let key = kept_key(manifest.id, &ids, drawing.channels, drawing.samples_per_pixel);
         let source = match (encoded, self.inner().cache.find(&key)) {
-            (None, _) => Source::Job(Box::new(job), key.clone()),
+            (None | Some(Container::Flac), _) => Source::Job(Box::new(job), key.clone()),
             (Some(_), Some((file, _))) => Source::File(Arc::new(file)),
-            (Some(format), None) => return Err(MediaError::Kept(format)),
+            (Some(format), None) => return Err(MediaError::Undecodable(format)),
         };
         let zoom = (drawing.factor, if bits == Bits::Eight { 8 } else { 16 }, format.name());
         let etag = format!("\"{}-{}-{}-{}\"", key.tag().trim_matches('"'), zoom.0, zoom.1, zoom.2);
@@ -234,7 +235,7 @@ impl Recorder {
         making.await.map_err(BrokenOff::from)?
     }
 
-    async fn kept_peaks(&self, key: &CacheKey) -> Result<Option<File>, Error> {
+    pub(super) async fn kept_peaks(&self, key: &CacheKey) -> Result<Option<File>, Error> {
         let (recorder, key) = (self.clone(), key.clone());
         blocking(move || Ok(recorder.inner().cache.find(&key).map(|(file, _)| file))).await
     }

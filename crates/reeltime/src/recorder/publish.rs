@@ -77,6 +77,7 @@ impl Recorder {
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
         let told: Vec<_> = tracks.iter().map(|track| track.log.id()).collect();
         self.release(recording, proof, told).await;
+        self.outline_ahead(recording);
         Ok(())
     }
 

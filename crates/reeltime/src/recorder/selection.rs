@@ -158,6 +158,11 @@ pub enum MediaError {
     /// One that it is not kept in.
     #[error("this recording is kept as {0} alone: ask for format={0}, or for none")]
     Kept(Container),
+    /// One out of which no peaks are made.
+    #[error(
+        "the peaks of this recording are no longer kept, and none can be made again of {0}: fetch its file and draw that"
+    )]
+    Undecodable(Container),
     /// No encoder for it.
     #[error(transparent)]
     Codec(#[from] reeltime_codec::Error),

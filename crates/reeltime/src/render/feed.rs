@@ -43,6 +43,8 @@ pub(crate) enum Origin {
     Log(Arc<Chain>),
     /// In its file as received, in the store.
     Stored(ObjectKey),
+    /// In a FLAC file of its 16 bit samples, in the store.
+    Flac(ObjectKey),
 }
 
 impl Origin {
@@ -58,6 +60,10 @@ impl Origin {
             Self::Log(chain) => {
                 let reach = if growing { Reach::Growing } else { Reach::Whole };
                 return Ok(Box::new(Log::new(Arc::clone(chain), layout, reach)));
+            }
+            Self::Flac(key) => {
+                let body = Body { stream: store.get(key, None).await?, chunk: Bytes::new() };
+                return Ok(Box::new(Flac::Unread(Some(body))));
             }
             Self::Stored(key) => key,
         };
@@ -194,6 +200,35 @@ impl Feed for Samples {
             self.samples += (whole / self.align) as u64;
         }
         Ok(filled == wanted)
+    }
+}
+
+/// The samples of a FLAC file.
+enum Flac {
+    Unread(Option<Body>),
+    Open { file: Box<reeltime_codec::Flac<Body>>, samples: u64 },
+}
+
+impl Feed for Flac {
+    fn give(&mut self, take: Take<'_>) -> io::Result<bool> {
+        let failed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let (file, samples) = match self {
+            Self::Unread(body) => {
+                let Some(body) = body.take() else { return Ok(false) };
+                let file = Box::new(reeltime_codec::Flac::open(body).map_err(failed)?);
+                *self = Self::Open { file, samples: 0 };
+                return Ok(true);
+            }
+            Self::Open { file, samples } => (file, samples),
+        };
+        let mut block = Vec::new();
+        if !file.block(&mut block).map_err(failed)? {
+            return Ok(false);
+        }
+        let piece: Vec<u8> = block.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        take(counted(*samples), &piece);
+        *samples += block.len() as u64 / u64::from(file.channels().max(1));
+        Ok(true)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
@@ -15,7 +15,7 @@ use reeltime_core::render::{
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counters, Counting, Layout};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 mod grow;
 
@@ -66,6 +66,8 @@ pub(crate) struct Prepared {
     out: Out,
     /// Its room among those that are made, given back when it is.
     room: Option<OwnedSemaphorePermit>,
+    /// Nobody waits for it.
+    gentle: bool,
 }
 
 struct Source {
@@ -199,11 +201,11 @@ impl MixJob {
             let feed = track.open(store, self.plan.open).await?;
             let live = match &track.origin {
                 Origin::Log(chain) => track.live.clone().map(|log| (log, Arc::clone(chain))),
-                Origin::Stored(_) => None,
+                Origin::Stored(_) | Origin::Flac(_) => None,
             };
             tracks.push(Source { feed, live, gapless: track.gapless });
         }
-        Ok(Prepared { renderer, tracks, out, room: None })
+        Ok(Prepared { renderer, tracks, out, room: None, gentle: false })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
@@ -300,6 +302,12 @@ impl Prepared {
         self
     }
 
+    /// Makes it only while nobody else has a file made, and rests as long as it works.
+    pub(crate) const fn gently(mut self) -> Self {
+        self.gentle = true;
+        self
+    }
+
     /// Starts to make the file; its bytes come as they are made. `made` is given all of them, or is dropped where
     /// nobody reads any more.
     pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
@@ -310,7 +318,8 @@ impl Prepared {
 
     async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
         loop {
-            let turn = TURNS.acquire().await;
+            let turn = if self.gentle { idle_turn().await } else { TURNS.acquire().await.ok() };
+            let begun = Instant::now();
             let step = tokio::task::spawn_blocking(move || {
                 let mut done = self.step();
                 let chunk = self.out.take();
@@ -326,6 +335,9 @@ impl Prepared {
             let Ok((next, still, done, chunk)) = step.await else { return };
             drop(turn);
             (self, made) = (next, still);
+            if self.gentle {
+                tokio::time::sleep(begun.elapsed()).await;
+            }
             // A reader that went away needs no answer, and the work stops.
             if !chunk.is_empty() && sender.send(chunk).await.is_err() {
                 // Its files are closed where that may block.
@@ -522,6 +534,17 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Semaphore::new(cores.div_ceil(2))
 });
+
+/// A turn that nobody else wants.
+async fn idle_turn() -> Option<SemaphorePermit<'static>> {
+    loop {
+        // Those who wait are served first.
+        if let Ok(turn) = TURNS.try_acquire() {
+            return Some(turn);
+        }
+        tokio::time::sleep(BEAT).await;
+    }
+}
 
 /// What is known of tracks that are being recorded.
 #[derive(Clone)]
