@@ -424,12 +424,13 @@ def item(number: int) -> dict:
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
-    empty = new_server().start()
+    empty, locked = new_server().start(), new_server(REELTIME_API_KEYS=KEY).start()
     options = {"viewport": size, "color_scheme": scheme}
     views = {
         "empty": (empty, "/", "Nothing is recorded yet"),
         "library": (library, "/", "support-4711"),
         "player": (library, f"/#/r/{library.call}?t=2", "Marks, pauses and gaps"),
+        "sign-in": (locked, "/", "This server asks for a key"),
         "record": (library, "/#/record", "Press to record"),
     }
     name = f"{scheme}-{'phone' if size is PHONE else 'wide'}"
@@ -477,13 +478,86 @@ def test_the_page_is_used_with_the_keyboard_alone(library, browse):
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
 
 
-def test_a_server_with_keys_is_told_from_one_that_is_gone(new_server, browse):
-    server = new_server(REELTIME_API_KEYS="a key").start()
+KEY = "a key ü of 20 bytes"
+
+
+def sign_in(page, key=KEY):
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_key_opens_the_page_for_all_that_it_does(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=f"another,{KEY}").start()
+    page = browse(server, "/#/record")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("none of this server’s keys")
+    sign_in(page)
+    # A WebSocket, then a stream for the player, then a download: nothing of which can carry a key.
+    record(page)
+    page.wait_for_timeout(2_000)
+    recording = stop(page)
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuenow", "1")
+    page.get_by_role("button", name="Download", exact=True).click()
+    with page.expect_download() as saved:
+        page.get_by_role("dialog").get_by_role("button", name="Download").click()
+    pcm = data_of(saved.value.path().read_bytes())
+    assert len(pcm) > 32_000 and pcm in heard_by(page)
+    page.reload()
+    expect(page.get_by_role("slider", name="Position")).to_be_visible()
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = page.evaluate("JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])")
+    assert KEY not in kept and cookie["value"] not in kept
+    place = f"/api/v1/recordings/{recording}"
+    headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+    own, foreign = ({**headers, "Origin": origin} for origin in (server.url(""), "http://127.0.0.1:1"))
+    assert server.request("DELETE", place, headers=foreign).status_code == 403
+    assert server.get(place, headers=own).status_code == 200
+
+
+def test_who_signs_out_has_to_sign_in_again(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=KEY).start()
     page = browse(server)
-    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
-    page.goto(server.url("/#/record"))
-    page.get_by_role("button", name="Start recording").click()
-    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+    sign_in(page)
+    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    server.kill()
+    server.start(server.port)
+    page.reload()
+    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.context.cookies() == []
+
+
+def test_a_recording_outlives_the_cookie(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=KEY).start()
+    page = browse(server, "/#/record")
+    sign_in(page)
+    record(page)
+    page.wait_for_timeout(1_500)
+    page.context.clear_cookies()
+    server.kill()
+    server.start(server.port)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("complementary", name="Recording")).to_be_visible()
+    sign_in(page)
+    expect(page.get_by_text("Recording", exact=True)).to_be_visible()
+    page.wait_for_timeout(1_000)
+    recording = stop(page)
+    place = server.url(f"/api/v1/recordings/{recording}/stream")
+    sound = until("the recording", lambda: page.context.request.get(place).body())
+    pcm, heard = data_of(sound), heard_by(page)
+    assert pcm == heard[: len(pcm)] and len(heard) - len(pcm) < 16_000
+
+
+def test_a_server_without_keys_has_nothing_to_sign_out_of(library, browse):
+    page = browse(library)
+    expect(page.get_by_text("support-4711")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
 
 
 def test_recordings_that_end_move_from_the_live_ones_to_the_others(new_server, browse):

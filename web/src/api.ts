@@ -1,4 +1,5 @@
 /** The server's API as the page uses it: shapes, requests, and its sentences where it refuses. */
+import { shutOut } from "./access";
 
 /** A stretch of a track on the recording's clock, in seconds. */
 export interface Stretch {
@@ -69,7 +70,6 @@ export class Refused extends Error {
 }
 
 const UNREACHABLE = "The server cannot be reached. Is it still running?";
-const KEY_NEEDED = "This server asks for a key, which a page cannot send along with audio. Use the API, or open the page of a server without keys.";
 
 /** A request to the server; everything but success is a `Refused`. */
 export async function request(path: string, options: RequestInit = {}): Promise<Response> {
@@ -81,7 +81,8 @@ export async function request(path: string, options: RequestInit = {}): Promise<
     throw new Refused(0, UNREACHABLE);
   }
   if (answer.ok) return answer;
-  throw new Refused(answer.status, answer.status === 401 ? KEY_NEEDED : await sentence(answer));
+  if (answer.status === 401) shutOut();
+  throw new Refused(answer.status, await sentence(answer));
 }
 
 async function sentence(answer: Response): Promise<string> {
