@@ -312,6 +312,45 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     expect(page.get_by_text("/ 0:12")).to_be_visible()
 
 
+def test_a_live_recording_is_looked_at_when_there_is_something_new(new_server, browse):
+    server = new_server().start()
+    client = Ingest(server, call="told", participant="anna")
+    client.send(tone(500, 2))
+    asked = []
+    page = browse(server)
+    page.on("request", lambda request: asked.append(urlparse(request.url).path))
+    page.goto(server.url(f"/#/r/{client.recording_id}"))
+    expect(page.get_by_text("Live 0:02")).to_be_visible()
+    place = f"/api/v1/recordings/{client.recording_id}"
+    assert asked.count(f"{place}/events") == 1
+    # What was told at the beginning is looked at; then nothing happens, and nothing is asked.
+    page.wait_for_timeout(2_500)
+    looks = asked.count(place)
+    page.wait_for_timeout(3_000)
+    assert asked.count(place) == looks
+    client.tell("mark", name="said at last")
+    expect(page.get_by_role("region", name="Marks, pauses and gaps")).to_contain_text("said at last")
+    assert asked.count(place) <= looks + 3 and asked.count(f"{place}/events") == 1
+
+
+def test_a_live_recording_is_followed_where_too_many_watch_and_through_a_restart(new_server, browse):
+    server = new_server(REELTIME_RESUME_WINDOW="1s").start()
+    client = Ingest(server, call="followed", participant="anna")
+    client.send(tone(500, 2))
+    page = browse(server)
+    page.route("**/events", lambda route: route.fulfill(status=503, body="{}"))
+    page.goto(server.url(f"/#/r/{client.recording_id}"))
+    expect(page.get_by_text("Live 0:02")).to_be_visible()
+    client.send(tone(500, 2))
+    expect(page.get_by_text("Live 0:04")).to_be_visible()
+    page.unroute("**/events")
+    server.kill()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    server.start(server.port)
+    expect(page.get_by_text("/ 0:04")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_a_call_of_seven_plays_to_its_end(new_server, browse):
     server = new_server().start()
     clients = [Ingest(server, call="seven", participant=f"speaker {number}") for number in range(7)]
