@@ -486,6 +486,67 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
     check(page, f"keys-{name}")
 
 
+VIEWS = [(f"{scheme}-{name}", {"color_scheme": scheme, "viewport": size}) for scheme in ("light", "dark") for name, size in (("wide", WIDE), ("phone", PHONE))]
+
+
+def ended(server, call: str) -> str:
+    client = Ingest(server, call=call, participant="anna", ack="disk")
+    client.send(tone(500, 2))
+    client.stop()
+    return client.recording_id
+
+
+def test_what_waits_for_a_store_that_is_away_is_told_and_goes_out_when_it_is_back(new_server, s3, browse):
+    server = new_server(**s3.settings("page"), REELTIME_SHIP_INTERVAL="200ms").start()
+    server.completed(ended(server, "before"))
+    live = Ingest(server, call="still talking", participant="ben", ack="disk")
+    live.send(tone(500, 4))
+    page = browse(server)
+    expect(page.get_by_role("button", name="All recordings are in the store")).to_be_visible()
+    talking = page.get_by_role("list", name="Being recorded now")
+    expect(talking.get_by_role("img", name="safe in the store as well")).to_be_visible()
+    expect(talking.locator(".meter")).to_be_visible()
+    s3.kill()
+    late = [ended(server, f"support {number}") for number in range(3)]
+    line = page.get_by_role("button", name=re.compile("^3 recordings, .* wait for the store, away since "))
+    expect(line).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="The store does not answer.")).to_have_count(1)
+    expect(page.get_by_role("list", name="Waiting for the store").get_by_role("listitem")).to_have_count(3)
+    expect(talking.get_by_role("listitem")).to_have_count(1)
+    for name, options in VIEWS:
+        shown = browse(server, **options)
+        expect(shown.get_by_role("list", name="Waiting for the store")).to_be_visible()
+        check(shown, f"store-away-{name}")
+        shown.get_by_role("button", name=re.compile("wait for the store")).click()
+        dialog = shown.get_by_role("dialog", name="Where recordings are")
+        expect(dialog).to_contain_text("Calls go on")
+        expect(dialog).to_contain_text(s3.url("page"))
+        check(shown, f"store-away-dialog-{name}")
+    page.goto(server.url(f"/#/r/{late[0]}"))
+    expect(page.get_by_text(re.compile("kB on this machine"))).to_be_visible()
+    s3.start()
+    expect(page.get_by_text("In the store")).to_be_visible(timeout=45_000)
+    page.get_by_role("link", name="Reeltime").click()
+    expect(page.get_by_role("button", name="All recordings are in the store")).to_be_visible(timeout=45_000)
+    expect(page.get_by_role("list", name="Waiting for the store")).to_have_count(0)
+    live.stop()
+
+
+@pytest.mark.parametrize(("name", "options"), VIEWS, ids=[name for name, _ in VIEWS])
+def test_what_is_on_its_way_to_the_store_is_told(library, browse, name, options):
+    status = library.get("/api/v1/store").json()
+    status |= {"kind": "s3", "place": "s3://bucket/calls", "remote": True}
+    status["backlog"] |= {"recordings": 12, "bytes": 48_000_000, "oldest_seconds": 200, "draining_bytes_per_second": 2e6}
+    page = browse(library, "/#/record", **options)
+    page.route("**/api/v1/store", lambda route: route.fulfill(json=status))
+    page.get_by_role("link", name="Reeltime").click()
+    page.get_by_role("button", name="12 recordings, 48 MB on their way to the store").click()
+    dialog = page.get_by_role("dialog", name="Where recordings are")
+    expect(dialog).to_contain_text("2.0 MB a second, done in about 24 seconds")
+    expect(dialog).to_contain_text("The oldest ended 3 minutes ago")
+    check(page, f"store-moving-dialog-{name}")
+
+
 def check(page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     time.sleep(0.3)

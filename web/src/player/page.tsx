@@ -4,6 +4,7 @@ import { type Details, isLive } from "../api";
 import { deleteLater } from "../library/deletions";
 import { Status } from "../library/row";
 import { bytes, callName, clock, moment, plural } from "../format";
+import { whereabouts } from "../storage/words";
 import { DownloadDialog } from "../ui/download";
 import { Back, Download, Trash } from "../ui/icons";
 import { type Found, Follower } from "./follow";
@@ -67,6 +68,7 @@ function facts(recording: Details): string[] {
     clock(recording.duration_seconds),
     plural(new Set(recording.tracks.map((track) => track.participant)).size, "speaker"),
     recording.size_bytes === null ? "" : bytes(recording.size_bytes),
+    recording.bytes ? whereabouts(recording.bytes) : "",
   ].filter(Boolean);
 }
 
