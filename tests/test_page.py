@@ -444,6 +444,33 @@ def test_ten_thousand_recordings_are_a_list_of_a_few_rows(library, browse):
         assert page.locator("*").count() < 900
     expect(page.get_by_text("call 9999", exact=True)).to_be_visible()
     assert len(asked) < 12, "only the pages that came into view"
+    page.evaluate("scrollTo(0, 0)")
+    told = page.evaluate(SCROLL)
+    frames = sorted(told["frames"])
+    places = {"median": 0.5, "95 of 100": 0.95, "longest": 1}
+    shown = ", ".join(f"{name} {frames[min(len(frames) - 1, int(at * len(frames)))]:.1f} ms" for name, at in places.items())
+    print(f"\nframes while scrolling {told['rows']} rows: {shown}; the page's own work {told['work']:.1f} ms of each")
+    assert told["rows"] > 500 and told["most"] < 900
+
+
+SCROLL = """new Promise((done) => {
+    const [frames, costs, step] = [[], [], 160];
+    let [before, most] = [performance.now(), 0];
+    // What the page does for a scroll is done before the next task.
+    const cost = (begin) => { const port = new MessageChannel(); port.port2.onmessage = () => costs.push(performance.now() - begin); port.port1.postMessage(0); };
+    const draw = (now) => {
+        frames.push(now - before);
+        before = now;
+        most = Math.max(most, document.querySelectorAll('*').length);
+        scrollBy(0, step);
+        dispatchEvent(new Event('scroll'));
+        cost(performance.now());
+        if (frames.length < 240) return requestAnimationFrame(draw);
+        const work = costs.reduce((sum, each) => sum + each, 0) / costs.length;
+        done({frames: frames.slice(1), most, work, rows: Math.round(scrollY / 64)});
+    };
+    requestAnimationFrame(draw);
+})"""
 
 
 def _drawn_beyond(page, number: float) -> bool:
@@ -458,6 +485,98 @@ def item(number: int) -> dict:
         "duration_seconds": number, "state": "complete", "status": "completed", "started_at": None, "ended_at": None,
         "size_bytes": 1_000, "mime_type": "audio/wav", "previous_id": None, "participants": ["anna"],
     }  # fmt: skip
+
+
+def test_a_screen_reader_is_told_what_there_is_and_what_it_does(library, new_server, browse):
+    """The tree that browsers hand to screen readers, of each view."""
+    locked = new_server(REELTIME_API_KEYS=KEY).start()
+    page = browse(locked)
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Sign in" [level=1]
+        - textbox "Key"
+        - button "Sign in"
+    """)
+    sign_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("none of this server’s keys")
+    expect(page.get_by_label("Key", exact=True)).to_have_accessible_description(re.compile("none of this server’s keys"))
+    page = browse(library)
+    page.get_by_role("searchbox").fill("4711")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Recordings" [level=1]
+        - status: 1 match
+        - button "All recordings are in the store"
+        - link "Record"
+        - searchbox "Search calls and participants"
+        - list "Recordings, newest first":
+          - listitem:
+            - article:
+              - link "support-4711 anna, ben"
+              - img "6 seconds"
+              - button "Download support-4711"
+              - button "Delete support-4711"
+    """)
+    page.get_by_role("button", name="All recordings are in the store").press("Enter")
+    expect(page.get_by_role("dialog", name="Where recordings are")).to_match_aria_snapshot("""
+        - heading "Where recordings are" [level=2]
+        - button "Close"
+        - term: Waiting
+        - definition: Nothing
+        - term: Address
+        - definition:
+          - code: /file:.*/
+    """)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Download support-4711").press("Enter")
+    expect(page.get_by_role("dialog", name="Download support-4711")).to_match_aria_snapshot("""
+        - group "Format":
+          - radio "WAV" [checked]
+          - radio "FLAC"
+        - group "Voices":
+          - radio "Everyone, mono" [checked]
+          - radio "Only ben"
+        - button "Download"
+    """)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="support-4711").press("Enter")
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - link "Recordings"
+        - heading "support-4711" [level=1]
+        - paragraph: /2 speakers .* In the store/
+        - button "Mark order number, at 3 seconds"
+        - group "anna":
+          - button "Mute anna"
+          - button "Solo anna"
+        - group "ben":
+          - button "Mute ben"
+          - button "Solo ben"
+        - slider "Position"
+        - group "Playback":
+          - button "5 seconds back"
+          - button "Play"
+          - combobox "Speed":
+            - option "1×" [selected]
+        - region "Marks, pauses and gaps":
+          - list:
+            - listitem:
+              - 'button "0:02 pause Paused: card number, 2 seconds ben"'
+            - listitem:
+              - button "0:03 mark order number anna"
+    """)
+    page.get_by_role("button", name="Solo ben").press("Enter")
+    expect(page.get_by_role("group", name="ben")).to_match_aria_snapshot("""
+        - button "Mute ben"
+        - button "Solo ben" [pressed]
+    """)
+    page.keyboard.press("r")
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Record" [level=1]
+        - button "Start recording"
+        - textbox "Call"
+        - textbox "Your name"
+    """)
+    expect(page.get_by_label("Call")).to_have_accessible_description("Several who give the same call become one recording")
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])

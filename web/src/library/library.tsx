@@ -92,7 +92,7 @@ interface RowsProps {
 
 function Rows({ label, recordings, row }: RowsProps) {
   return (
-    <ul class="rows" aria-label={label}>
+    <ul class="rows" role="list" aria-label={label}>
       {recordings.map((recording) => (
         <li key={recording.id}>{row(recording)}</li>
       ))}
