@@ -312,6 +312,45 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     expect(page.get_by_text("/ 0:12")).to_be_visible()
 
 
+def test_a_live_recording_is_looked_at_when_there_is_something_new(new_server, browse):
+    server = new_server().start()
+    client = Ingest(server, call="told", participant="anna")
+    client.send(tone(500, 2))
+    asked = []
+    page = browse(server)
+    page.on("request", lambda request: asked.append(urlparse(request.url).path))
+    page.goto(server.url(f"/#/r/{client.recording_id}"))
+    expect(page.get_by_text("Live 0:02")).to_be_visible()
+    place = f"/api/v1/recordings/{client.recording_id}"
+    assert asked.count(f"{place}/events") == 1
+    # What was told at the beginning is looked at; then nothing happens, and nothing is asked.
+    page.wait_for_timeout(2_500)
+    looks = asked.count(place)
+    page.wait_for_timeout(3_000)
+    assert asked.count(place) == looks
+    client.tell("mark", name="said at last")
+    expect(page.get_by_role("region", name="Marks, pauses and gaps")).to_contain_text("said at last")
+    assert asked.count(place) <= looks + 3 and asked.count(f"{place}/events") == 1
+
+
+def test_a_live_recording_is_followed_where_too_many_watch_and_through_a_restart(new_server, browse):
+    server = new_server(REELTIME_RESUME_WINDOW="1s").start()
+    client = Ingest(server, call="followed", participant="anna")
+    client.send(tone(500, 2))
+    page = browse(server)
+    page.route("**/events", lambda route: route.fulfill(status=503, body="{}"))
+    page.goto(server.url(f"/#/r/{client.recording_id}"))
+    expect(page.get_by_text("Live 0:02")).to_be_visible()
+    client.send(tone(500, 2))
+    expect(page.get_by_text("Live 0:04")).to_be_visible()
+    page.unroute("**/events")
+    server.kill()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    server.start(server.port)
+    expect(page.get_by_text("/ 0:04")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_a_call_of_seven_plays_to_its_end(new_server, browse):
     server = new_server().start()
     clients = [Ingest(server, call="seven", participant=f"speaker {number}") for number in range(7)]
@@ -405,6 +444,33 @@ def test_ten_thousand_recordings_are_a_list_of_a_few_rows(library, browse):
         assert page.locator("*").count() < 900
     expect(page.get_by_text("call 9999", exact=True)).to_be_visible()
     assert len(asked) < 12, "only the pages that came into view"
+    page.evaluate("scrollTo(0, 0)")
+    told = page.evaluate(SCROLL)
+    frames = sorted(told["frames"])
+    places = {"median": 0.5, "95 of 100": 0.95, "longest": 1}
+    shown = ", ".join(f"{name} {frames[min(len(frames) - 1, int(at * len(frames)))]:.1f} ms" for name, at in places.items())
+    print(f"\nframes while scrolling {told['rows']} rows: {shown}; the page's own work {told['work']:.1f} ms of each")
+    assert told["rows"] > 500 and told["most"] < 900
+
+
+SCROLL = """new Promise((done) => {
+    const [frames, costs, step] = [[], [], 160];
+    let [before, most] = [performance.now(), 0];
+    // What the page does for a scroll is done before the next task.
+    const cost = (begin) => { const port = new MessageChannel(); port.port2.onmessage = () => costs.push(performance.now() - begin); port.port1.postMessage(0); };
+    const draw = (now) => {
+        frames.push(now - before);
+        before = now;
+        most = Math.max(most, document.querySelectorAll('*').length);
+        scrollBy(0, step);
+        dispatchEvent(new Event('scroll'));
+        cost(performance.now());
+        if (frames.length < 240) return requestAnimationFrame(draw);
+        const work = costs.reduce((sum, each) => sum + each, 0) / costs.length;
+        done({frames: frames.slice(1), most, work, rows: Math.round(scrollY / 64)});
+    };
+    requestAnimationFrame(draw);
+})"""
 
 
 def _drawn_beyond(page, number: float) -> bool:
@@ -421,15 +487,108 @@ def item(number: int) -> dict:
     }  # fmt: skip
 
 
+def test_a_screen_reader_is_told_what_there_is_and_what_it_does(library, new_server, browse):
+    """The tree that browsers hand to screen readers, of each view."""
+    locked = new_server(REELTIME_API_KEYS=KEY).start()
+    page = browse(locked)
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Sign in" [level=1]
+        - textbox "Key"
+        - button "Sign in"
+    """)
+    sign_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("none of this server’s keys")
+    expect(page.get_by_label("Key", exact=True)).to_have_accessible_description(re.compile("none of this server’s keys"))
+    page = browse(library)
+    page.get_by_role("searchbox").fill("4711")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Recordings" [level=1]
+        - status: 1 match
+        - button "All recordings are in the store"
+        - link "Record"
+        - searchbox "Search calls and participants"
+        - list "Recordings, newest first":
+          - listitem:
+            - article:
+              - link "support-4711 anna, ben"
+              - img "6 seconds"
+              - button "Download support-4711"
+              - button "Delete support-4711"
+    """)
+    page.get_by_role("button", name="All recordings are in the store").press("Enter")
+    expect(page.get_by_role("dialog", name="Where recordings are")).to_match_aria_snapshot("""
+        - heading "Where recordings are" [level=2]
+        - button "Close"
+        - term: Waiting
+        - definition: Nothing
+        - term: Address
+        - definition:
+          - code: /file:.*/
+    """)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Download support-4711").press("Enter")
+    expect(page.get_by_role("dialog", name="Download support-4711")).to_match_aria_snapshot("""
+        - group "Format":
+          - radio "WAV" [checked]
+          - radio "FLAC"
+        - group "Voices":
+          - radio "Everyone, mono" [checked]
+          - radio "Only ben"
+        - button "Download"
+    """)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="support-4711").press("Enter")
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - link "Recordings"
+        - heading "support-4711" [level=1]
+        - paragraph: /2 speakers .* In the store/
+        - button "Mark order number, at 3 seconds"
+        - group "anna":
+          - button "Mute anna"
+          - button "Solo anna"
+        - group "ben":
+          - button "Mute ben"
+          - button "Solo ben"
+        - slider "Position"
+        - group "Playback":
+          - button "5 seconds back"
+          - button "Play"
+          - combobox "Speed":
+            - option "1×" [selected]
+        - region "Marks, pauses and gaps":
+          - list:
+            - listitem:
+              - 'button "0:02 pause Paused: card number, 2 seconds ben"'
+            - listitem:
+              - button "0:03 mark order number anna"
+    """)
+    page.get_by_role("button", name="Solo ben").press("Enter")
+    expect(page.get_by_role("group", name="ben")).to_match_aria_snapshot("""
+        - button "Mute ben"
+        - button "Solo ben" [pressed]
+    """)
+    page.keyboard.press("r")
+    expect(page.get_by_role("main")).to_match_aria_snapshot("""
+        - heading "Record" [level=1]
+        - button "Start recording"
+        - textbox "Call"
+        - textbox "Your name"
+    """)
+    expect(page.get_by_label("Call")).to_have_accessible_description("Several who give the same call become one recording")
+
+
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
-    empty = new_server().start()
+    empty, locked = new_server().start(), new_server(REELTIME_API_KEYS=KEY).start()
     options = {"viewport": size, "color_scheme": scheme}
     views = {
         "empty": (empty, "/", "Nothing is recorded yet"),
         "library": (library, "/", "support-4711"),
         "player": (library, f"/#/r/{library.call}?t=2", "Marks, pauses and gaps"),
+        "sign-in": (locked, "/", "This server asks for a key"),
         "record": (library, "/#/record", "Press to record"),
     }
     name = f"{scheme}-{'phone' if size is PHONE else 'wide'}"
@@ -444,6 +603,67 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     check(page, f"keys-{name}")
+
+
+VIEWS = [(f"{scheme}-{name}", {"color_scheme": scheme, "viewport": size}) for scheme in ("light", "dark") for name, size in (("wide", WIDE), ("phone", PHONE))]
+
+
+def ended(server, call: str) -> str:
+    client = Ingest(server, call=call, participant="anna", ack="disk")
+    client.send(tone(500, 2))
+    client.stop()
+    return client.recording_id
+
+
+def test_what_waits_for_a_store_that_is_away_is_told_and_goes_out_when_it_is_back(new_server, s3, browse):
+    server = new_server(**s3.settings("page"), REELTIME_SHIP_INTERVAL="200ms").start()
+    server.completed(ended(server, "before"))
+    live = Ingest(server, call="still talking", participant="ben", ack="disk")
+    live.send(tone(500, 4))
+    page = browse(server)
+    expect(page.get_by_role("button", name="All recordings are in the store")).to_be_visible()
+    talking = page.get_by_role("list", name="Being recorded now")
+    expect(talking.get_by_role("img", name="safe in the store as well")).to_be_visible()
+    expect(talking.locator(".meter")).to_be_visible()
+    s3.kill()
+    late = [ended(server, f"support {number}") for number in range(3)]
+    line = page.get_by_role("button", name=re.compile("^3 recordings, .* wait for the store, away since "))
+    expect(line).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="The store does not answer.")).to_have_count(1)
+    expect(page.get_by_role("list", name="Waiting for the store").get_by_role("listitem")).to_have_count(3)
+    expect(talking.get_by_role("listitem")).to_have_count(1)
+    for name, options in VIEWS:
+        shown = browse(server, **options)
+        expect(shown.get_by_role("list", name="Waiting for the store")).to_be_visible()
+        check(shown, f"store-away-{name}")
+        shown.get_by_role("button", name=re.compile("wait for the store")).click()
+        dialog = shown.get_by_role("dialog", name="Where recordings are")
+        expect(dialog).to_contain_text("Calls go on")
+        expect(dialog).to_contain_text(s3.url("page"))
+        check(shown, f"store-away-dialog-{name}")
+    page.goto(server.url(f"/#/r/{late[0]}"))
+    expect(page.get_by_text(re.compile("kB on this machine"))).to_be_visible()
+    s3.start()
+    expect(page.get_by_text("In the store")).to_be_visible(timeout=45_000)
+    page.get_by_role("link", name="Reeltime").click()
+    expect(page.get_by_role("button", name="All recordings are in the store")).to_be_visible(timeout=45_000)
+    expect(page.get_by_role("list", name="Waiting for the store")).to_have_count(0)
+    live.stop()
+
+
+@pytest.mark.parametrize(("name", "options"), VIEWS, ids=[name for name, _ in VIEWS])
+def test_what_is_on_its_way_to_the_store_is_told(library, browse, name, options):
+    status = library.get("/api/v1/store").json()
+    status |= {"kind": "s3", "place": "s3://bucket/calls", "remote": True}
+    status["backlog"] |= {"recordings": 12, "bytes": 48_000_000, "oldest_seconds": 200, "draining_bytes_per_second": 2e6}
+    page = browse(library, "/#/record", **options)
+    page.route("**/api/v1/store", lambda route: route.fulfill(json=status))
+    page.get_by_role("link", name="Reeltime").click()
+    page.get_by_role("button", name="12 recordings, 48 MB on their way to the store").click()
+    dialog = page.get_by_role("dialog", name="Where recordings are")
+    expect(dialog).to_contain_text("2.0 MB a second, done in about 24 seconds")
+    expect(dialog).to_contain_text("The oldest ended 3 minutes ago")
+    check(page, f"store-moving-dialog-{name}")
 
 
 def check(page, name: str) -> None:
@@ -477,13 +697,86 @@ def test_the_page_is_used_with_the_keyboard_alone(library, browse):
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
 
 
-def test_a_server_with_keys_is_told_from_one_that_is_gone(new_server, browse):
-    server = new_server(REELTIME_API_KEYS="a key").start()
+KEY = "a key ü of 20 bytes"
+
+
+def sign_in(page, key=KEY):
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_key_opens_the_page_for_all_that_it_does(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=f"another,{KEY}").start()
+    page = browse(server, "/#/record")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("none of this server’s keys")
+    sign_in(page)
+    # A WebSocket, then a stream for the player, then a download: nothing of which can carry a key.
+    record(page)
+    page.wait_for_timeout(2_000)
+    recording = stop(page)
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuenow", "1")
+    page.get_by_role("button", name="Download", exact=True).click()
+    with page.expect_download() as saved:
+        page.get_by_role("dialog").get_by_role("button", name="Download").click()
+    pcm = data_of(saved.value.path().read_bytes())
+    assert len(pcm) > 32_000 and pcm in heard_by(page)
+    page.reload()
+    expect(page.get_by_role("slider", name="Position")).to_be_visible()
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    kept = page.evaluate("JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])")
+    assert KEY not in kept and cookie["value"] not in kept
+    place = f"/api/v1/recordings/{recording}"
+    headers = {"Cookie": f"{cookie['name']}={cookie['value']}"}
+    own, foreign = ({**headers, "Origin": origin} for origin in (server.url(""), "http://127.0.0.1:1"))
+    assert server.request("DELETE", place, headers=foreign).status_code == 403
+    assert server.get(place, headers=own).status_code == 200
+
+
+def test_who_signs_out_has_to_sign_in_again(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=KEY).start()
     page = browse(server)
-    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
-    page.goto(server.url("/#/record"))
-    page.get_by_role("button", name="Start recording").click()
-    expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+    sign_in(page)
+    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    server.kill()
+    server.start(server.port)
+    page.reload()
+    expect(page.get_by_text("Nothing is recorded yet")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.context.cookies() == []
+
+
+def test_a_recording_outlives_the_cookie(new_server, browse):
+    server = new_server(REELTIME_API_KEYS=KEY).start()
+    page = browse(server, "/#/record")
+    sign_in(page)
+    record(page)
+    page.wait_for_timeout(1_500)
+    page.context.clear_cookies()
+    server.kill()
+    server.start(server.port)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("complementary", name="Recording")).to_be_visible()
+    sign_in(page)
+    expect(page.get_by_text("Recording", exact=True)).to_be_visible()
+    page.wait_for_timeout(1_000)
+    recording = stop(page)
+    place = server.url(f"/api/v1/recordings/{recording}/stream")
+    sound = until("the recording", lambda: page.context.request.get(place).body())
+    pcm, heard = data_of(sound), heard_by(page)
+    assert pcm == heard[: len(pcm)] and len(heard) - len(pcm) < 16_000
+
+
+def test_a_server_without_keys_has_nothing_to_sign_out_of(library, browse):
+    page = browse(library)
+    expect(page.get_by_text("support-4711")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
 
 
 def test_recordings_that_end_move_from_the_live_ones_to_the_others(new_server, browse):

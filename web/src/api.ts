@@ -1,4 +1,5 @@
 /** The server's API as the page uses it: shapes, requests, and its sentences where it refuses. */
+import { shutOut } from "./access";
 
 /** A stretch of a track on the recording's clock, in seconds. */
 export interface Stretch {
@@ -28,6 +29,13 @@ export interface Track {
 
 export type Status = "in_progress" | "completed" | "failed";
 
+/** Bytes of a recording: of its logs on the server's disk, of these in the store as well, and of its files in the store. */
+export interface Bytes {
+  spool: number;
+  shipped: number;
+  published: number;
+}
+
 /** A recording as lists show it. */
 export interface Recording {
   id: string;
@@ -41,6 +49,8 @@ export interface Recording {
   size_bytes: number | null;
   mime_type: string | null;
   participants?: string[];
+  /** In lists only of those that are not in the store. */
+  bytes?: Bytes;
 }
 
 /** A recording with everything that is known of it. */
@@ -58,6 +68,29 @@ export interface Page {
   total: number;
 }
 
+/** The store, and what waits for it. */
+export interface StoreStatus {
+  kind: string;
+  place: string;
+  /** Whether losing the server's machine leaves it. */
+  remote: boolean;
+  health: {
+    up: boolean;
+    last_success_at: string | null;
+    last_failure_at: string | null;
+    last_failure: string | null;
+    away_since: string | null;
+  };
+  backlog: {
+    recordings: number;
+    bytes: number;
+    oldest_seconds: number | null;
+    outage_seconds: number | null;
+    draining_bytes_per_second: number;
+  };
+  spool: { bytes: number; room_bytes: number; room_hours: number | null };
+}
+
 /** A refusal in the server's own words, or ours where there is no server. */
 export class Refused extends Error {
   constructor(
@@ -69,7 +102,6 @@ export class Refused extends Error {
 }
 
 const UNREACHABLE = "The server cannot be reached. Is it still running?";
-const KEY_NEEDED = "This server asks for a key, which a page cannot send along with audio. Use the API, or open the page of a server without keys.";
 
 /** A request to the server; everything but success is a `Refused`. */
 export async function request(path: string, options: RequestInit = {}): Promise<Response> {
@@ -81,7 +113,8 @@ export async function request(path: string, options: RequestInit = {}): Promise<
     throw new Refused(0, UNREACHABLE);
   }
   if (answer.ok) return answer;
-  throw new Refused(answer.status, answer.status === 401 ? KEY_NEEDED : await sentence(answer));
+  if (answer.status === 401) shutOut();
+  throw new Refused(answer.status, await sentence(answer));
 }
 
 async function sentence(answer: Response): Promise<string> {
@@ -97,6 +130,10 @@ export async function list(query: Record<string, string>, signal?: AbortSignal):
 
 export async function details(id: string, signal?: AbortSignal): Promise<Details> {
   return (await request(`/api/v1/recordings/${id}`, { signal })).json();
+}
+
+export async function storeStatus(signal?: AbortSignal): Promise<StoreStatus> {
+  return (await request("/api/v1/store", { signal })).json();
 }
 
 /** Deletes a recording; `leaving` lets the request outlive the page. */

@@ -1,5 +1,10 @@
 /** How times, lengths and sizes are written. */
 
+// Made once: a list asks for dozens of times with each frame that it scrolls.
+const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const DATE = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+
 /** `0:07`, `12:34`, `1:02:03`; with a tenth of a second where asked. */
 export function clock(seconds: number, tenths = false): string {
   const total = Math.max(0, tenths ? Math.floor(seconds * 10) / 10 : Math.floor(seconds));
@@ -43,17 +48,16 @@ export function bytes(count: number): string {
 /** `just now`, `5 minutes ago`, `yesterday`, then the date. */
 export function ago(time: string, now = Date.now()): string {
   const seconds = (now - Date.parse(time)) / 1000;
-  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   if (seconds < 60) return "just now";
-  if (seconds < 3600) return words.format(-Math.floor(seconds / 60), "minute");
-  if (seconds < 86_400) return words.format(-Math.floor(seconds / 3600), "hour");
-  if (seconds < 7 * 86_400) return words.format(-Math.floor(seconds / 86_400), "day");
-  return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
+  if (seconds < 3600) return RELATIVE.format(-Math.floor(seconds / 60), "minute");
+  if (seconds < 86_400) return RELATIVE.format(-Math.floor(seconds / 3600), "hour");
+  if (seconds < 7 * 86_400) return RELATIVE.format(-Math.floor(seconds / 86_400), "day");
+  return DATE.format(new Date(time));
 }
 
 /** Date and time in full. */
 export function moment(time: string): string {
-  return new Date(time).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+  return MOMENT.format(new Date(time));
 }
 
 const UUID = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;

@@ -1,21 +1,25 @@
 /** The page: a bar on top, one view below it, and what goes on in every view. */
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { access, keepIn } from "./access";
 import { Library } from "./library/library";
 import { PlayerPage } from "./player/page";
 import { Dock } from "./record/dock";
 import { RecordPage } from "./record/page";
-import { adoptPath, useRoute } from "./route";
+import { type Route, adoptPath, useRoute } from "./route";
+import { useStore } from "./store";
 import "./styles/main.css";
 import { Help } from "./ui/help";
 import { Help as HelpIcon, Mark } from "./ui/icons";
 import { useKeys } from "./ui/keys";
+import { SignIn, SignOut } from "./ui/signin";
 import { ThemeToggle, applyTheme } from "./ui/theme";
 import { Toasts } from "./ui/toast";
 
 function App() {
   const route = useRoute();
   const [help, setHelp] = useState(false);
+  const { out, keyNeeded } = useStore(access);
   useEffect(() => scrollTo(0, 0), [route.view]);
   useKeys((key) => {
     if (key === "?") setHelp(true);
@@ -38,18 +42,23 @@ function App() {
             <HelpIcon />
           </button>
           <ThemeToggle />
+          {keyNeeded && !out && <SignOut />}
         </nav>
       </header>
       <main id="main" tabIndex={-1}>
-        {route.view === "library" && <Library />}
-        {route.view === "record" && <RecordPage />}
-        {route.view === "player" && <PlayerPage key={route.id} id={route.id} at={route.at} />}
+        {out ? <SignIn /> : <View route={route} />}
       </main>
-      {route.view !== "record" && <Dock />}
+      {(out || route.view !== "record") && <Dock />}
       <Toasts />
       {help && <Help onClose={() => setHelp(false)} />}
     </>
   );
+}
+
+function View({ route }: { route: Route }) {
+  if (route.view === "library") return <Library />;
+  if (route.view === "record") return <RecordPage />;
+  return <PlayerPage key={route.id} id={route.id} at={route.at} />;
 }
 
 function skip(event: Event): void {
@@ -64,5 +73,6 @@ function focusSearch(): void {
 
 applyTheme();
 adoptPath();
+keepIn();
 const root = document.getElementById("app");
 if (root) render(<App />, root);

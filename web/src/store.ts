@@ -1,5 +1,5 @@
 /** State that several views look at. */
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export class Store<T extends object> {
   private readonly watchers = new Set<() => void>();
@@ -23,6 +23,7 @@ export class Store<T extends object> {
 
 export function useStore<T extends object>(store: Store<T>): T {
   const [, redraw] = useState(0);
-  useEffect(() => store.watch(() => redraw((count) => count + 1)), [store]);
+  // Before anything else can happen: a change between drawing and watching would be missed.
+  useLayoutEffect(() => store.watch(() => redraw((count) => count + 1)), [store]);
   return store.get();
 }

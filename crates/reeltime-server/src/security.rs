@@ -2,7 +2,11 @@
 //!
 //! Without keys the server listens on loopback alone, and serves only requests that say so in `Host` and come from
 //! no other page: a web page elsewhere, or a name that was rebound to 127.0.0.1, cannot reach it. With keys a
-//! request needs one (`Authorization: Bearer`), or a signed URL.
+//! request needs one (`Authorization: Bearer`), a signed URL, or the cookie that the page was given for a key.
+
+mod sign_in;
+
+pub(crate) use sign_in::sign_out;
 
 use std::net::IpAddr;
 
@@ -13,7 +17,7 @@ use reeltime_core::signing::{self, SignatureError};
 use reeltime_core::time::UtcMicros;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::exit::Usage;
 use crate::problem::{Problem, capitalised};
@@ -57,8 +61,11 @@ impl Guard {
         }
         let path = request.uri.path();
         let open = OPEN.contains(&path) || OPEN_BELOW.iter().any(|prefix| path.starts_with(prefix));
-        if self.keys.is_empty() || open || self.holds_key(&request.headers) {
+        if self.keys.is_empty() || open || self.key_in(&request.headers).is_some() {
             return Ok(Identity { tenant: TENANT.to_owned() });
+        }
+        if let Some(identity) = self.admit_cookie(request, now)? {
+            return Ok(identity);
         }
         Err(Problem::new(StatusCode::UNAUTHORIZED, "A valid key is needed: send Authorization: Bearer <key>")
             .with(header::WWW_AUTHENTICATE, "Bearer realm=\"reeltime\""))
@@ -86,16 +93,15 @@ impl Guard {
             })
     }
 
-    /// Compares with every key, whichever fits, so that the time taken tells nothing.
-    fn holds_key(&self, headers: &HeaderMap) -> bool {
+    /// Which of the keys a request holds. It is compared with all, whichever fits, so that the time tells nothing.
+    fn key_in(&self, headers: &HeaderMap) -> Option<&KeyHash> {
         let value = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let Some((scheme, key)) = value.split_at_checked(7) else { return false };
+        let (scheme, key) = value.split_at_checked(7)?;
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return false;
+            return None;
         }
         let given: KeyHash = Sha256::digest(key.trim_ascii()).into();
-        let equal = |any: Choice, key: &KeyHash| any | key.ct_eq(&given);
-        self.keys.iter().fold(Choice::from(0), equal).into()
+        self.keys.iter().fold(None, |found, key| if key.ct_eq(&given).into() { Some(key) } else { found })
     }
 }
 
@@ -175,7 +181,10 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     if own {
         Ok(())
     } else {
-        Err(Problem::new(StatusCode::FORBIDDEN, "Requests from another origin are not served"))
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "Requests from another origin are not served; a proxy in front has to pass Host on",
+        ))
     }
 }
 

@@ -1,7 +1,10 @@
 /** All recordings: those that are being made first, then the rest, newest first. */
+import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Recording, isLive, list } from "../api";
 import { plural } from "../format";
+import { StoreLine, useStoreStatus } from "../storage/line";
+import { moodOf } from "../storage/words";
 import { useStore } from "../store";
 import { DownloadDialog } from "../ui/download";
 import { Search } from "../ui/icons";
@@ -20,23 +23,29 @@ const narrow = matchMedia("(max-width: 640px)");
 
 export function Library() {
   const [search, setSearch] = useState("");
-  const { live, pages } = useRecordings(search);
+  const { begun, pages } = useRecordings(search);
+  const status = useStoreStatus();
   const [wanted, setWanted] = useState<Recording>();
   const { ids } = useStore(doomed);
   const rowHeight = useRowHeight();
+  // What has ended is stored in a moment; where it is not, it is told apart from what is live.
+  const away = status !== undefined && moodOf(status) === "away";
+  const isWaiting = ({ state }: Recording) => away && state === "ending";
+  const [live, waiting] = [begun.filter((each) => !isWaiting(each)), begun.filter(isWaiting)];
   const onDelete = (recording: Recording) => deleteLater(recording, () => void pages.refresh());
   const row = (recording: Recording) => (
-    <Row recording={recording} doomed={ids.has(recording.id)} onDownload={setWanted} onDelete={onDelete} />
+    <Row recording={recording} waiting={isWaiting(recording)} doomed={ids.has(recording.id)} onDownload={setWanted} onDelete={onDelete} />
   );
   const total = pages.total ?? 0;
-  const nothing = pages.total === 0 && live.length === 0;
+  const nothing = pages.total === 0 && begun.length === 0;
 
   return (
     <div class="library">
       <header class="library-head">
-        <div>
-          <h1>Recordings</h1>
+        <h1>Recordings</h1>
+        <div class="head-line">
           <p class="count" role="status">{told(pages, live.length, search)}</p>
+          {status && !(nothing && !away) && <StoreLine status={status} />}
         </div>
         {!(nothing && !search) && (
           <a class="button primary" href="#/record">
@@ -48,11 +57,13 @@ export function Library() {
       {pages.error && <p class="banner" role="alert">{pages.error.message}</p>}
       {live.length > 0 && (
         <section aria-label="Being recorded now">
-          <ul class="rows" aria-label="Being recorded now">
-            {live.map((recording) => (
-              <li key={recording.id}>{row(recording)}</li>
-            ))}
-          </ul>
+          <Rows label="Being recorded now" recordings={live} row={row} />
+        </section>
+      )}
+      {waiting.length > 0 && (
+        <section class="waiting" aria-labelledby="waiting-title">
+          <h2 id="waiting-title">Waiting for the store</h2>
+          <Rows label="Waiting for the store" recordings={waiting} row={row} />
         </section>
       )}
       {total > 0 && (
@@ -70,6 +81,22 @@ export function Library() {
       {nothing && (search ? <p class="nothing">No call or participant is called “{search}”.</p> : <Empty />)}
       {wanted && <DownloadDialog recording={wanted} onClose={() => setWanted(undefined)} />}
     </div>
+  );
+}
+
+interface RowsProps {
+  label: string;
+  recordings: Recording[];
+  row(recording: Recording): ComponentChildren;
+}
+
+function Rows({ label, recordings, row }: RowsProps) {
+  return (
+    <ul class="rows" role="list" aria-label={label}>
+      {recordings.map((recording) => (
+        <li key={recording.id}>{row(recording)}</li>
+      ))}
+    </ul>
   );
 }
 
@@ -115,16 +142,16 @@ function useRowHeight(): number {
   return phone ? 76 : 64;
 }
 
-/** What is live, looked at again and again, and the pages of what has ended. */
-function useRecordings(search: string): { live: Recording[]; pages: Pages } {
+/** What is not in the store yet, looked at again and again, and the pages of what is. */
+function useRecordings(search: string): { begun: Recording[]; pages: Pages } {
   const [, redraw] = useState(0);
   const changed = useCallback(() => redraw((count) => count + 1), []);
   const pages = useRef<Pages>(undefined);
-  const kept = useRef<{ search: string; live: Recording[] }>({ search, live: [] });
+  const kept = useRef<{ search: string; begun: Recording[] }>({ search, begun: [] });
   if (!pages.current || kept.current.search !== search) {
     pages.current?.close();
     pages.current = new Pages(search, changed);
-    kept.current = { search, live: [] };
+    kept.current = { search, begun: [] };
   }
 
   useEffect(() => {
@@ -137,9 +164,9 @@ function useRecordings(search: string): { live: Recording[]; pages: Pages } {
         const query = { q: search, state: "in_progress", page_size: "100" };
         const found = await list(query).then((page) => page.items.filter(isLive), () => undefined);
         if (over) return;
-        const ended = found && kept.current.live.some((old) => !found.some((each) => each.id === old.id));
+        const ended = found && kept.current.begun.some((old) => !found.some((each) => each.id === old.id));
         if (looks % SELDOM === 0 || ended || !found) await mine?.refresh();
-        if (found) kept.current.live = found;
+        if (found) kept.current.begun = found;
         looks += 1;
         changed();
       }
@@ -152,5 +179,5 @@ function useRecordings(search: string): { live: Recording[]; pages: Pages } {
     };
   }, [search]);
   useEffect(() => () => pages.current?.close(), []);
-  return { live: kept.current.live, pages: pages.current };
+  return { begun: kept.current.begun, pages: pages.current };
 }

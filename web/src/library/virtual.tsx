@@ -41,7 +41,7 @@ export function VirtualList({ label, count, rowHeight, row, onView }: Props) {
   });
   const indices = Array.from({ length: Math.max(0, last - view.first + 1) }, (_, i) => view.first + i);
   return (
-    <ul ref={box} class="rows virtual" aria-label={label} style={{ height: `${count * rowHeight}px` }} onKeyDown={moveFocus}>
+    <ul ref={box} class="rows virtual" role="list" aria-label={label} style={{ height: `${count * rowHeight}px` }} onKeyDown={moveFocus}>
       {indices.map((index) => (
         <li
           key={index}

@@ -1,15 +1,14 @@
 /** One recording: looked at, listened to, saved, deleted. */
 import { useEffect, useState } from "preact/hooks";
-import { type Details, Refused, details, isLive } from "../api";
+import { type Details, isLive } from "../api";
 import { deleteLater } from "../library/deletions";
 import { Status } from "../library/row";
 import { bytes, callName, clock, moment, plural } from "../format";
+import { whereabouts } from "../storage/words";
 import { DownloadDialog } from "../ui/download";
 import { Back, Download, Trash } from "../ui/icons";
+import { type Found, Follower } from "./follow";
 import { Player } from "./player";
-
-/** Milliseconds between looks at a live recording. */
-const LOOK = 1_000;
 
 export function PlayerPage({ id, at }: { id: string; at?: number }) {
   const { recording, error } = useDetails(id);
@@ -69,32 +68,17 @@ function facts(recording: Details): string[] {
     clock(recording.duration_seconds),
     plural(new Set(recording.tracks.map((track) => track.participant)).size, "speaker"),
     recording.size_bytes === null ? "" : bytes(recording.size_bytes),
+    recording.bytes ? whereabouts(recording.bytes) : "",
   ].filter(Boolean);
 }
 
-/** The details, looked at again each second while the recording is live. */
-function useDetails(id: string): { recording?: Details; error?: string } {
-  const [found, setFound] = useState<{ recording?: Details; error?: string }>({});
+function useDetails(id: string): Found {
+  const [found, setFound] = useState<Found>({});
   useEffect(() => {
-    const abort = new AbortController();
-    let timer: number;
-    const look = async () => {
-      try {
-        const recording = await details(id, abort.signal);
-        setFound({ recording });
-        if (isLive(recording)) timer = window.setTimeout(look, LOOK);
-      } catch (error) {
-        if (abort.signal.aborted) return;
-        setFound((before) => ({ recording: before.recording, error: (error as Error).message }));
-        // A recording that is not there will not come; a server may.
-        if (!(error instanceof Refused && error.status === 404)) timer = window.setTimeout(look, 2 * LOOK);
-      }
-    };
-    void look();
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
+    // What was found last stays in view while the server is away.
+    const follower = new Follower(id, ({ recording, error }) =>
+      setFound((before) => ({ recording: recording ?? before.recording, error })));
+    return () => follower.close();
   }, [id]);
   return found;
 }

@@ -1,5 +1,5 @@
 /** Recording from this machine's microphone. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { clock } from "../format";
 import { useStore } from "../store";
 import { Flag, Mic, Pause, Stop } from "../ui/icons";
@@ -57,18 +57,21 @@ interface FieldProps {
 }
 
 function Field({ label, hint, value, onInput }: FieldProps) {
+  const id = useId();
   return (
     <label class="field">
-      <span>{label}</span>
+      <span id={`${id}-name`}>{label}</span>
       <input
         type="text"
         maxLength={200}
         autocomplete="off"
         placeholder="Optional"
+        aria-labelledby={`${id}-name`}
+        aria-describedby={`${id}-hint`}
         value={value}
         onInput={(event) => onInput((event.target as HTMLInputElement).value)}
       />
-      <small>{hint}</small>
+      <small id={`${id}-hint`}>{hint}</small>
     </label>
   );
 }

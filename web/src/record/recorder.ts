@@ -1,4 +1,5 @@
 /** A recording from this machine's microphone, from the first press to the server's last word. */
+import { look } from "../access";
 import { Refused, list } from "../api";
 import { Store } from "../store";
 import { type Capture, NO_SERVER, NoMicrophone, openMicrophone } from "./capture";
@@ -138,7 +139,11 @@ export class Recorder {
   lost(why?: string): void {
     const { phase, recordingId } = this.state.get();
     if (phase === "connecting" && !recordingId) void this.explainAbsence(why);
-    else this.state.set({ connected: false, notice: why, phase: phase === "stopping" ? phase : "away" });
+    else {
+      this.state.set({ connected: false, notice: why, phase: phase === "stopping" ? phase : "away" });
+      // A browser does not say why: perhaps somebody has to sign in again.
+      void look();
+    }
   }
 
   acknowledged(): void {

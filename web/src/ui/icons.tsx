@@ -22,6 +22,10 @@ export const Sun = icon(<><circle cx="10" cy="10" r="3.2" /><path d="M10 2.5v1.7
 export const Moon = icon(<path d="M16.2 12A6.8 6.8 0 0 1 8 3.8 6.8 6.8 0 1 0 16.2 12z" />);
 export const Help = icon(<><circle cx="10" cy="10" r="7" /><path d="M8 8a2 2 0 1 1 2.7 1.9c-.5.2-.7.6-.7 1.1v.4M10 13.7v.1" /></>);
 export const Copy = icon(<><rect x="7" y="7" width="9" height="9" rx="1.5" /><path d="M13 4.5A1.5 1.5 0 0 0 11.5 4h-6A1.5 1.5 0 0 0 4 5.500v6A1.5 1.5 0 0 0 4.5 13" /></>);
+export const Leave = icon(<path d="M8 3.5H4.5v13H8M8.5 10h8M13.5 6.8l3.2 3.2-3.2 3.2" />);
+export const Stored = icon(<><circle cx="10" cy="10" r="7" /><path d="m7 10.3 2.2 2.2 4-4.5" /></>);
+export const Moving = icon(<><circle cx="10" cy="10" r="7" /><path d="M10 13.5V7M7.3 9.5 10 6.8l2.7 2.7" /></>);
+export const Away = icon(<><circle cx="10" cy="10" r="7" /><path d="M10 6.5v4.5M10 13.5v.1" /></>);
 export const Close = icon(<path d="m5 5 10 10M15 5 5 15" />);
 export const Rewind = icon(<><path d="M5.2 6.700A6.5 6.5 0 1 1 3.5 11" /><path d="M5 3v4h4" /></>);
 export const Forward = icon(<><path d="M14.8 6.700A6.5 6.5 0 1 0 16.5 11" /><path d="M15 3v4h-4" /></>);

@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 mod peaks;
 pub(crate) mod recordings;
 pub(crate) mod segments;
+mod sign_in;
 mod store;
 pub(crate) mod view;
 
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, Document) {
         .routes(routes!(peaks::peaks))
         .routes(routes!(events::events))
         .routes(routes!(store::status))
+        .routes(routes!(sign_in::look, sign_in::enter, sign_in::leave))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

@@ -1,7 +1,7 @@
 //! Recordings as JSON: the shape that clients hold on to, apart from how the library keeps them.
 
 use reeltime::catalogue::RecordingState;
-use reeltime::recorder::{RecordingView, TrackView};
+use reeltime::recorder::{BytesView, RecordingView, TrackView};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -52,7 +52,7 @@ pub(crate) struct Recording {
     /// Named moments of any track; absent in lists
     #[serde(skip_serializing_if = "Option::is_none")]
     marks: Option<Vec<Moment>>,
-    /// Where its bytes are; absent in lists
+    /// Where its bytes are; in lists, only of those that are not published yet
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<Bytes>,
 }
@@ -62,8 +62,16 @@ pub(crate) struct Recording {
 pub(crate) struct Bytes {
     /// Of its logs, on the local disk
     spool: u64,
+    /// Of these, shipped: in the store as well, for the case that this machine is lost
+    shipped: u64,
     /// Of its files, in the store
     published: u64,
+}
+
+impl From<BytesView> for Bytes {
+    fn from(view: BytesView) -> Self {
+        Self { spool: view.spool, shipped: view.shipped, published: view.published }
+    }
 }
 
 /// A stretch of a track on the recording's clock.
@@ -168,7 +176,7 @@ impl From<RecordingView> for Recording {
             mime_type: view.mime_type,
             previous_id: view.previous_id.map(|id| id.to_string()),
             participants: view.participants,
-            bytes: view.bytes.map(|bytes| Bytes { spool: bytes.spool, published: bytes.published }),
+            bytes: view.bytes.map(Bytes::from),
             gaps: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(gaps).collect()),
             pauses: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(pauses).collect()),
             marks: view.tracks.as_ref().map(|tracks| tracks.iter().flat_map(marks).collect()),

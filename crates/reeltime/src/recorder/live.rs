@@ -110,6 +110,11 @@ impl LiveRecording {
         self.tracks().iter().map(|log| log.bytes()).sum()
     }
 
+    /// Of these, how many were shipped.
+    pub(crate) fn shipped_bytes(&self) -> u64 {
+        self.tracks().iter().map(|log| log.shipped_bytes()).sum()
+    }
+
     /// The participants' names, in order, each once.
     pub(crate) fn participants(&self) -> Vec<String> {
         let names: BTreeSet<_> = self.tracks().iter().map(|log| log.header().participant).collect();

@@ -338,8 +338,7 @@ impl Recorder {
 
     /// Bytes of a recording's logs that were shipped; `None` where it is not being recorded here.
     pub fn shipped_bytes(&self, tenant: &str, id: RecordingId) -> Option<u64> {
-        let recording = self.0.registry.recording(tenant, id)?;
-        Some(recording.tracks().iter().map(|log| log.shipped_bytes()).sum())
+        Some(self.0.registry.recording(tenant, id)?.shipped_bytes())
     }
 
     /// Whether a new session would be taken now.

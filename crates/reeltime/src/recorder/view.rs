@@ -47,16 +47,18 @@ pub struct RecordingView {
     /// Its tracks; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracks: Option<Vec<TrackView>>,
-    /// Where its bytes are; absent in lists.
+    /// Where its bytes are; in lists, only of those that are not published yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<BytesView>,
 }
 
 /// Where the bytes of a recording are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BytesView {
     /// Of its logs, on the local disk.
     pub spool: u64,
+    /// Of these, shipped: in the store as well, as parts of bundles.
+    pub shipped: u64,
     /// Of its files, in the store.
     pub published: u64,
 }
@@ -124,6 +126,7 @@ impl Recorder {
                 view.state = live.state();
                 view.duration_seconds = self.seconds_so_far(&live);
                 view.participants = Some(live.participants());
+                view.bytes = Some(bytes_of(&live));
             }
             items.push(view);
         }
@@ -148,7 +151,7 @@ impl Recorder {
         let objects = self.inner().catalogue.objects(tenant, id).await?;
         let published = objects.iter().filter(|object| object.state == ObjectState::Published);
         let published = published.filter_map(|object| object.size).sum();
-        view.bytes = Some(BytesView { spool: 0, published });
+        view.bytes = Some(BytesView { published, ..BytesView::default() });
         Ok(Some(view))
     }
 
@@ -228,7 +231,7 @@ impl Recorder {
             previous_id: None,
             participants: None,
             tracks: None,
-            bytes: Some(BytesView { spool: live.bytes(), published: 0 }),
+            bytes: Some(bytes_of(live)),
         };
         let mut described: Vec<_> = tracks.iter().map(|track| describe(track, None)).collect();
         if live.purpose != Purpose::Plain {
@@ -244,6 +247,10 @@ impl From<&Recording> for RecordingView {
     fn from(row: &Recording) -> Self {
         from_row(row)
     }
+}
+
+fn bytes_of(live: &LiveRecording) -> BytesView {
+    BytesView { spool: live.bytes(), shipped: live.shipped_bytes(), published: 0 }
 }
 
 fn from_row(row: &Recording) -> RecordingView {
