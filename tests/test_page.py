@@ -651,6 +651,29 @@ def test_what_waits_for_a_store_that_is_away_is_told_and_goes_out_when_it_is_bac
     live.stop()
 
 
+def test_of_thousands_that_wait_the_newest_are_shown_and_the_rest_are_counted(library, browse):
+    status = library.get("/api/v1/store").json()
+    status["health"] |= {"up": False, "away_since": "2025-01-02T03:04:05Z"}
+    status["backlog"] |= {"recordings": 3_000, "bytes": 12_000_000_000, "outage_seconds": 60}
+    held = {"state": "ending", "status": "in_progress", "bytes": {"spool": 4_000_000, "shipped": 1_000_000, "published": 0}}
+    items = [item(number) | held for number in range(100)]
+
+    def answer(route):
+        live = "in_progress" in route.request.url
+        found = {"items": items, "total": 3_000} if live else {"items": [], "total": 0}
+        route.fulfill(json=found | {"page": 1, "page_size": 100})
+
+    page = browse(library, "/#/record")
+    page.route("**/api/v1/store", lambda route: route.fulfill(json=status))
+    page.route("**/api/v1/recordings/?*", answer)
+    page.get_by_role("link", name="Reeltime").click()
+    waiting = page.get_by_role("list", name="Waiting for the store").get_by_role("listitem")
+    expect(waiting).to_have_count(100)
+    expect(waiting.first.get_by_role("img", name="4.0 MB on this machine, 1.0 MB safe in the store as well")).to_be_visible()
+    expect(page.get_by_text("The newest of 3,000 recordings that wait")).to_have_count(1)
+    expect(page.get_by_role("button", name=re.compile("^3,000 recordings, 12 GB wait for the store, away since Jan"))).to_be_visible()
+
+
 @pytest.mark.parametrize(("name", "options"), VIEWS, ids=[name for name, _ in VIEWS])
 def test_what_is_on_its_way_to_the_store_is_told(library, browse, name, options):
     status = library.get("/api/v1/store").json()

@@ -19,6 +19,9 @@ const LOOK = 1_500;
 /** Every so many looks the rest is looked at as well, whether or not a live one has ended. */
 const SELDOM = 8;
 
+/** Of what is not in the store, so many are shown: the newest. */
+const MOST = 100;
+
 const narrow = matchMedia("(max-width: 640px)");
 
 export function Library() {
@@ -64,6 +67,7 @@ export function Library() {
         <section class="waiting" aria-labelledby="waiting-title">
           <h2 id="waiting-title">Waiting for the store</h2>
           <Rows label="Waiting for the store" recordings={waiting} row={row} />
+          {begun.length === MOST && !search && <p class="more">The newest of {plural(status?.backlog.recordings ?? 0, "recording")} that wait</p>}
         </section>
       )}
       {total > 0 && (
@@ -161,7 +165,7 @@ function useRecordings(search: string): { begun: Recording[]; pages: Pages } {
     let timer: number;
     const look = async () => {
       if (!document.hidden) {
-        const query = { q: search, state: "in_progress", page_size: "100" };
+        const query = { q: search, state: "in_progress", page_size: String(MOST) };
         const found = await list(query).then((page) => page.items.filter(isLive), () => undefined);
         if (over) return;
         const ended = found && kept.current.begun.some((old) => !found.some((each) => each.id === old.id));
