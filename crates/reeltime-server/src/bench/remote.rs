@@ -23,6 +23,8 @@ use super::{Plan, client, pcm, progress};
 const HANG_UPS: u32 = 10;
 /// What carries bytes to the store.
 const UP: [&str; 2] = ["verb=\"put\"", "verb=\"part\""];
+/// Everything goes up at a call's end.
+const OFF: &[&str] = &["--ship-interval", "0s", "--live-uploads", "off"];
 /// How often a recording is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long the store may take to have everything.
@@ -55,12 +57,16 @@ async fn start(
 
 /// CPU with audio going up during the call, against the same recordings uploaded at their end; and how much goes up.
 async fn safety(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
-    let seconds = plan.pick(240, 12);
+    let seconds = plan.pick(120, 12);
     let amount = Amount { sessions: plan.pick(100, 20), frames: seconds * pcm::FRAMES, fast: false };
-    let off =
-        cost(plan, store, "at-the-end", amount, &["--ship-interval", "0s", "--live-uploads", "off"]).await?;
+    let off = cost(plan, store, "at-the-end", amount, OFF).await?;
     let on = cost(plan, store, "meanwhile", amount, &[]).await?;
-    let each = |cost: &Cost| cost.cpu.as_secs_f64() * 1_000.0 / amount.session_seconds();
+    // Long enough for files that are uploaded while they grow; not in real time, since that would take an hour.
+    let long = Amount { sessions: 20, frames: plan.pick(3_600, 600) * pcm::FRAMES, fast: true };
+    let long_off = cost(plan, store, "long-at-the-end", long, OFF).await?;
+    let long_on = cost(plan, store, "long-meanwhile", long, &[]).await?;
+    let per = |cost: &Cost, amount: Amount| cost.cpu.as_secs_f64() * 1_000.0 / amount.session_seconds();
+    let each = |cost: &Cost| per(cost, amount);
     // Bundles of 1,000 calls are as many as those of 100; what goes up at each call's end is not.
     let hour = 3_600.0 / seconds as f64;
     let bundles = on.bundles * hour;
@@ -78,6 +84,14 @@ async fn safety(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
         Figure::new("store_cpu_ratio", each(&on), "ms CPU a session-second", Better::Lower)
             .against("uploaded at the end", each(&off))
             .bar(1.5),
+        Figure::new(
+            "store_cpu_ratio_long",
+            per(&long_on, long),
+            "ms CPU a session-second, sent fast",
+            Better::Lower,
+        )
+        .against("uploaded at the end", per(&long_off, long))
+        .bar(1.5),
         Figure::new("store_puts_per_hour", puts, "PUTs an hour at 1,000 calls", Better::Lower)
             .against("segments of 10 s", segments),
         Figure::new("store_bytes_per_hour", bytes / 1e9, "GB an hour at 1,000 calls", Better::Lower),
@@ -126,7 +140,7 @@ async fn count(server: &Server, name: &str, wanted: &[&str]) -> anyhow::Result<f
         let (labels, value) = rest.rsplit_once(' ')?;
         wanted.iter().any(|wanted| labels.contains(wanted)).then(|| value.parse::<f64>().ok())?
     };
-    Ok(text.lines().filter_map(of).sum())
+    Ok(text.lines().filter_map(of).fold(0.0, |sum, value| sum + value))
 }
 
 /// A call that is held.
@@ -154,7 +168,7 @@ impl Call {
     /// Hangs up; the time until the recording is complete.
     async fn hang_up(mut self, server: std::net::SocketAddr) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        self.socket.close(None).await?;
+        self.socket.send(Message::text(r#"{"type":"stop"}"#)).await?;
         let path = format!("/api/v1/recordings/{}", self.recording);
         while start.elapsed() < PATIENCE {
             let (_, body) = client::get(server, &path).await?;
