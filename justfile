@@ -53,6 +53,10 @@ stop-loop COUNT="500":
 fill-loop COUNT="100":
     ./scripts/test fill-loop {{COUNT}}
 
+# Lose a machine with its disk under COUNT live calls, and have another process finish them
+lost-machine COUNT="100":
+    ./scripts/test lost-machine {{COUNT}}
+
 # Lose power at COUNT points of a log and recover it
 power-loss COUNT="10000":
     REELTIME_POINTS={{COUNT}} cargo test --release -p reeltime-core --test log power -- --nocapture

@@ -18,7 +18,6 @@ from harness.server import of_tracks, run_reeltime, until
 from test_kill_loop import Caller
 
 RATE = 16_000
-CALLS = 20
 MISSING = 5.0
 """Seconds that may be missing of a call when its machine is lost."""
 LEASE = 3.0
@@ -66,9 +65,10 @@ def until_shipped(server, samples: int) -> None:
     until("all of it to be shipped", lambda: server.metric("reeltime_shipped_bytes_total") >= 2 * samples)
 
 
-def test_of_a_lost_machine_another_process_finishes_every_call(node, tmp_path):
+def test_of_a_lost_machine_another_process_finishes_every_call(node, tmp_path, request):
+    calls = request.config.getoption("--lost-calls")
     lost, other = node().start(), node().start()
-    speakers = [Speaker(f"lost-{n}", 30) for n in range(CALLS)]
+    speakers = [Speaker(f"lost-{n}", 30) for n in range(calls)]
 
     async def speak():
         url = lost.url("/v1/ingest/pcm", "ws")
@@ -94,7 +94,7 @@ def test_of_a_lost_machine_another_process_finishes_every_call(node, tmp_path):
     print(f"missing at most {max(missing):.2f} s of {speakers[0].sent / RATE:.1f}, all complete {time.monotonic() - began:.1f} s after")
     assert max(missing) <= MISSING
     until("no bundle to be left", lambda: not bundles(tmp_path), 30)
-    assert other.metric("reeltime_taken_over_recordings_total") == CALLS
+    assert other.metric("reeltime_taken_over_recordings_total") == calls
 
 
 def test_a_client_resumes_at_the_process_that_took_over_and_loses_nothing(node):
