@@ -149,9 +149,21 @@ pub struct Rendition {
     pub format: String,
     /// Who is heard where: `mono`, `stereo` or `tracks`.
     pub layout: String,
+    /// 2 where one that was made while the recording went on was not what it should be, and this was made in its place.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub version: u32,
     /// The file.
     #[serde(flatten)]
     pub object: Object,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_first(version: &u32) -> bool {
+    *version == 1
 }
 
 /// One participant's one media stream in a recording.

@@ -29,6 +29,7 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
         cache_budget: settings.cache_budget,
         peaks_after: settings.peaks_after,
         live_uploads: settings.live_uploads,
+        live_horizon: settings.live_horizon,
         upload_budget: settings.upload_budget,
         upload_workers: settings.upload_workers,
         upload_bandwidth: settings.upload_bandwidth,

@@ -81,7 +81,7 @@ fn flac_and_mp3_with_tags_are_what_their_own_tools_expect() {
 }
 
 #[test]
-fn wav_has_places_with_names_before_its_audio() {
+fn wav_has_places_with_names_before_its_audio_where_its_length_is_not_known() {
     let made = make(Wav, &tagged(&spec(16_000, 1), tags()), &melody(16_000, 1, 40_000));
     let head = &made.bytes[..made.begins];
     let cue = head.windows(8).position(|bytes| bytes == b"cue \x4c\0\0\0").unwrap();
@@ -89,4 +89,30 @@ fn wav_has_places_with_names_before_its_audio() {
     assert_eq!(head[cue + 12 + 24 + 20..cue + 12 + 48], 8_000_u32.to_le_bytes());
     assert!(head.windows(8).any(|bytes| bytes == b"on hold\0"));
     assert_eq!(&head[head.len() - 8..head.len() - 4], b"data");
+}
+
+#[test]
+fn wav_of_known_length_has_them_behind_its_audio_so_that_its_head_is_the_plain_one() {
+    let sound = melody(16_000, 1, 40_001);
+    let known = Spec { samples: Some(40_001), ..spec(16_000, 1) };
+    let made = make(Wav, &tagged(&known, tags()), &sound);
+    let (plain, end) = (make(Wav, &known, &sound), made.begins + 2 * sound.len());
+    assert_eq!((made.begins, made.head), (44, None));
+    assert_eq!(made.bytes[44..end], plain.bytes[44..]);
+    assert_eq!(made.bytes[4..8], (made.bytes.len() as u32 - 8).to_le_bytes());
+    let tail = &made.bytes[end..];
+    let cue = tail.windows(8).position(|bytes| bytes == b"cue \x4c\0\0\0").unwrap();
+    assert_eq!(tail[cue + 12 + 24 + 20..cue + 12 + 48], 8_000_u32.to_le_bytes());
+    assert!(tail.windows(8).any(|bytes| bytes == b"on hold\0"));
+    let folder = Folder::new();
+    let path = folder.write("tail", Wav, &made.bytes);
+    assert_eq!(line("soxi", &["-s", text(&path)]), "40001");
+    assert_eq!(
+        line(
+            "ffprobe",
+            &["-v", "error", "-show_entries", "stream=duration_ts", "-of", "csv=p=0", text(&path)]
+        ),
+        "40001"
+    );
+    run_silently("flac", &["-s", "-f", "-o", text(&path.with_extension("flac")), text(&path)]);
 }

@@ -6,8 +6,8 @@
 //!   ds64 28  riff u64, data u64, samples u64, 0 u32       RF64 only; `JUNK` where there is room for it
 //!   fmt  16  (18 for G.711, with an empty extension)
 //!   fact  4  samples per channel                          G.711 only
-//!   …                                                     tags and moments, where there are some
 //!   data size, then the audio, then a zero where its size is odd
+//!   …                                                     tags and moments, where there are some
 //! ```
 
 mod encoder;
@@ -102,17 +102,17 @@ impl Head {
 
     /// The head's bytes: 44 for PCM below 4 GiB.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.with(&[], false)
+        self.with(&[], 0, false)
     }
 
-    /// The head's bytes with whole chunks of others before the audio; with `room`, as many bytes whatever the sizes
-    /// are.
-    fn with(&self, extra: &[u8], room: bool) -> Vec<u8> {
-        let format = [&self.format(), extra].concat();
+    /// The head's bytes with whole chunks of others before the audio, and so many bytes of such behind it; with `room`,
+    /// as many bytes whatever the sizes are.
+    fn with(&self, before: &[u8], behind: u64, room: bool) -> Vec<u8> {
+        let format = [&self.format(), before].concat();
         let room = if room { Room::Kept } else { Room::None };
         let Some(data) = self.data_len() else { return assemble(*b"RIFF", OPEN, room, &format, OPEN) };
         let kept = if room == Room::Kept { DS64_CHUNK } else { 0 };
-        let riff = 4 + kept + format.len() as u64 + 8 + data + self.padding();
+        let riff = 4 + kept + format.len() as u64 + 8 + data + self.padding() + behind;
         match (u32::try_from(riff), u32::try_from(data)) {
             // The largest value of all means "open", so it cannot be a size.
             (Ok(riff), Ok(data)) if riff < OPEN => assemble(*b"RIFF", riff, room, &format, data),

@@ -24,8 +24,9 @@ pub(super) struct Lane {
     pub pcm: TrackPcm,
     /// Where in the mix it begins.
     pub at: u64,
-    /// Where in the mix it ends.
+    /// Where in the mix it ends, but for what still rings in its filter.
     pub end: u64,
+    ring: u64,
     pub routes: Vec<Route>,
     stages: Stages,
     /// Of the mix's rate, and not mixed yet. Its channels: those of the track, or one that is their mean.
@@ -36,12 +37,13 @@ impl Lane {
     /// `mono`: all its channels as one that is their mean.
     pub(super) fn new(pcm: TrackPcm, stages: Stages, routes: Vec<Route>, mono: bool) -> Self {
         let channels = if mono { 1 } else { pcm.channels() };
-        Self { pcm, at: 0, end: 0, routes, stages, ready: Planar::new(channels) }
+        let ring = stages.rate.as_ref().map_or(0, |rate| rate.0.ring());
+        Self { pcm, at: 0, end: 0, ring, routes, stages, ready: Planar::new(channels) }
     }
 
     /// How much of `from..to` of the mix it takes part in.
     pub(super) fn share(&self, from: u64, to: u64) -> usize {
-        to.min(self.end).saturating_sub(from.max(self.at)) as usize
+        to.min(self.end.saturating_add(self.ring)).saturating_sub(from.max(self.at)) as usize
     }
 
     /// Whether its next `samples` can be mixed; converts what is needed for it.

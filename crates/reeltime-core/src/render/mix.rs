@@ -75,6 +75,7 @@ pub struct Mixer {
     /// Of each channel: what the limiter has seen and not given, then the new block.
     mix: Vec<Vec<f32>>,
     block: u64,
+    steady: bool,
 }
 
 /// A track that is heard.
@@ -120,7 +121,22 @@ impl Mixer {
         let block = BLOCK.to_samples(rate).max(1);
         let mix = vec![vec![0.0; limiter.ahead() + block as usize]; channels];
         let (pauses, open) = (plan.pauses, plan.open);
-        Ok(Self { rate, pauses, open, origin, latecomers, tracks, cuts, range, at, limiter, mix, block })
+        let steady = true;
+        Ok(Self {
+            rate,
+            pauses,
+            open,
+            origin,
+            latecomers,
+            tracks,
+            cuts,
+            range,
+            at,
+            limiter,
+            mix,
+            block,
+            steady,
+        })
     }
 
     /// Samples per second of a mix of these: as planned, else the highest of those that are heard.
@@ -158,7 +174,13 @@ impl Mixer {
     pub fn needs(&mut self) -> Result<Need, MixError> {
         let until = self.until();
         if self.at >= until {
-            return Ok(if self.open { Need::Extend } else { Need::Done });
+            let owed =
+                self.tracks.iter().position(|track| track.as_ref().is_some_and(|it| it.lane.pcm.is_owed()));
+            return Ok(match (self.open, owed) {
+                (true, _) => Need::Extend,
+                (false, Some(number)) => Need::Packet(number),
+                (false, None) => Need::Done,
+            });
         }
         let to = until.min(self.at + self.block);
         for (number, track) in self.tracks.iter_mut().enumerate() {
@@ -207,16 +229,28 @@ impl Mixer {
         if !self.open {
             return Ok(false);
         }
-        let Some(routes) = self.latecomers.routes(&track)? else { return Ok(false) };
+        let Some(routes) = self.latecomers.routes(&track)? else {
+            self.steady = false;
+            return Ok(false);
+        };
+        // Who is on which side follows from who is there.
+        self.steady &= self.mix.len() == 1 && !self.is_past(track.layout.start);
         let place = Place::new(track.format.rate, self.rate, None, track.layout.start, self.origin);
         self.tracks.push(Some(Mixed::new(track, place, routes, true, self.at)?));
         self.measure();
         Ok(true)
     }
 
+    /// Whether what was mixed is what a mixer that begins with the tracks and layouts of now mixes, as far as their clocks
+    /// are not corrected.
+    pub fn is_steady(&self) -> bool {
+        let told = |track: &Mixed| track.lane.pcm.is_steady() && track.start == track.layout.start;
+        self.steady && self.tracks.iter().flatten().all(told)
+    }
+
     /// Whether this time of the recording's clock is mixed already: of a track that began then and joins now, what lies
     /// before is left out.
-    pub fn is_past(&self, time: Micros) -> bool {
+    fn is_past(&self, time: Micros) -> bool {
         Place::new(self.rate, self.rate, None, time, self.origin).at < self.at as i64
     }
 

@@ -59,6 +59,7 @@ impl TrackPcm {
             queued: 0,
             ready: Vec::new(),
             taken: 0,
+            steady: true,
         };
         Self { placer: Placer::new(format, counting, layout), track, discard: 0, ended: false }
     }
@@ -94,8 +95,13 @@ impl TrackPcm {
     /// Goes on with a later layout of the same track, to follow a session that is live.
     pub fn extend(&mut self, layout: &Layout) {
         self.placer.extend(layout);
-        self.track.holes = holes(layout);
-        self.track.next_hole = 0;
+        self.track.renew(holes(layout));
+    }
+
+    /// Whether what was given is what a reader that begins with the latest layout is given: nothing that was given turned
+    /// out otherwise, and what was silent [ahead of time](Self::pass_to) is.
+    pub const fn is_steady(&self) -> bool {
+        self.placer.is_steady() && self.track.steady
     }
 
     /// Gives silence up to timeline position `at` where nothing has come for it: a live track whose source is
@@ -107,6 +113,11 @@ impl TrackPcm {
             self.track.ahead += at - given;
             self.track.push_piece(Piece::Silence { samples: at - given, reset: false });
         }
+    }
+
+    /// Whether packets may still come for what was given ahead of time.
+    pub const fn is_owed(&self) -> bool {
+        !self.ended && self.track.ahead > 0
     }
 
     /// Samples per channel that can be read now; without end where the track has ended, since all after it is
@@ -158,7 +169,7 @@ impl Piece {
 }
 
 /// A stretch that the layout says is missing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hole {
     at: u64,
     end: u64,
@@ -203,6 +214,8 @@ struct Decoding {
     ready: Vec<i16>,
     /// How many of them have been read.
     taken: usize,
+    /// See [`TrackPcm::is_steady`].
+    steady: bool,
 }
 
 impl Sink for Decoding {
@@ -211,6 +224,7 @@ impl Sink for Decoding {
         self.at = begin.saturating_add(samples);
         let given = self.ahead.min(samples);
         self.ahead -= given;
+        self.steady &= given == 0;
         let skip = given.max(self.from.saturating_sub(begin));
         if skip >= samples {
             return;
@@ -232,7 +246,14 @@ impl Sink for Decoding {
             let samples = until - begin.max(self.from).min(until);
             self.at = until;
             match hole {
-                Some(Hole { lost: true, .. }) => self.lost += samples,
+                Some(Hole { lost: true, .. }) => {
+                    self.steady &= given == 0;
+                    self.lost += samples;
+                }
+                // Where all of it was given ahead of time, the decoder is still to forget what came before.
+                Some(_) if samples == 0 && given > 0 => {
+                    self.push_piece(Piece::Silence { samples, reset: true })
+                }
                 Some(_) => self.silent(samples, true),
                 None => self.silent(samples, false),
             }
@@ -241,6 +262,12 @@ impl Sink for Decoding {
 }
 
 impl Decoding {
+    fn renew(&mut self, holes: Vec<Hole>) {
+        let given = |holes: &[Hole]| holes.partition_point(|hole| hole.at < self.at);
+        self.steady &= self.holes[..given(&self.holes)] == holes[..given(&holes)];
+        (self.holes, self.next_hole) = (holes, 0);
+    }
+
     /// Samples per channel that can be read. A loss cannot before it is known what comes after it.
     const fn waiting(&self) -> u64 {
         ((self.ready.len() - self.taken) / self.channels) as u64 + self.queued
@@ -356,7 +383,9 @@ impl Decoding {
                     self.decoder.reset();
                 }
                 let given = silent.min(samples);
-                sink(Run::Silence(given));
+                if given > 0 {
+                    sink(Run::Silence(given));
+                }
                 if silent > given {
                     self.queued += silent - given;
                     self.pieces.push_front(Piece::Silence { samples: silent - given, reset: false });

@@ -139,7 +139,10 @@ fn failed(error: impl std::fmt::Display) -> MixError {
 }
 
 /// From one rate to another.
-pub(super) struct RateConverter(Unit<Fft<f32>>);
+pub(super) struct RateConverter {
+    unit: Unit<Fft<f32>>,
+    output: usize,
+}
 
 impl RateConverter {
     /// Begins so that the first sample given is sample `at` of the output; and the sample of the input that it
@@ -163,16 +166,21 @@ impl RateConverter {
         // The unit before rings into the first one.
         let first = (delayed / output as u64).saturating_sub(1);
         let delay = (delayed - first * output as u64) as usize;
-        Ok((Self(Unit::new(inner, input, delay)), first * input as u64))
+        Ok((Self { unit: Unit::new(inner, input, delay), output }, first * input as u64))
     }
 
     /// Samples that it takes at once.
     pub(super) const fn input(&self) -> usize {
-        self.0.input
+        self.unit.input
+    }
+
+    /// For how many samples of its output it may be heard after the last that it was fed.
+    pub(super) const fn ring(&self) -> u64 {
+        2 * self.output as u64
     }
 
     pub(super) fn process(&mut self, from: &mut Planar, to: &mut Planar) -> Result<(), MixError> {
-        self.0.process(from, to)
+        self.unit.process(from, to)
     }
 }
 

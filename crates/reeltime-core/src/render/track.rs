@@ -199,6 +199,12 @@ impl TrackRenderer {
     pub fn extend(&mut self, layout: &Layout) {
         self.placer.extend(layout);
     }
+
+    /// Whether what was written is what a renderer that begins with the latest layout writes, but for the sizes in the
+    /// head.
+    pub const fn is_steady(&self) -> bool {
+        self.placer.is_steady()
+    }
 }
 
 /// What is left to write.

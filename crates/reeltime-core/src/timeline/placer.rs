@@ -31,6 +31,8 @@ pub struct Placer {
     /// Where the layout ends: packets seen and samples per channel.
     packets: u64,
     samples: u64,
+    lead: u64,
+    steady: bool,
 }
 
 impl Placer {
@@ -50,6 +52,8 @@ impl Placer {
             position: 0,
             packets: 0,
             samples: 0,
+            lead: layout.lead,
+            steady: true,
         };
         placer.extend(layout);
         placer
@@ -59,15 +63,22 @@ impl Placer {
     /// since then stays where it was put: the timeline is then ahead until the next gap takes it back.
     pub fn extend(&mut self, layout: &Layout) {
         let mut total = 0;
-        self.stalls.clear();
-        self.stalls.extend(layout.stalls.iter().map(|stall| {
+        let stalls = layout.stalls.iter().map(|stall| {
             total += stall.samples;
             (stall.before, total)
-        }));
+        });
+        let before = std::mem::replace(&mut self.stalls, stalls.collect());
+        let given = self.next_stall;
         self.next_stall = self.stalls.partition_point(|&(before, _)| before < self.front.end);
         self.shift = self.next_stall.checked_sub(1).map_or(0, |last| self.stalls[last].1);
+        self.steady &= before[..given] == self.stalls[..self.next_stall] && layout.lead == self.lead;
         self.packets = layout.counters.packets;
         self.samples = layout.samples;
+    }
+
+    /// Whether no later layout placed anything otherwise that was given before.
+    pub const fn is_steady(&self) -> bool {
+        self.steady
     }
 
     /// Samples per channel given so far.

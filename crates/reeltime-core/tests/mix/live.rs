@@ -154,11 +154,14 @@ fn where_every_track_has_its_channel_nobody_can_join() {
 
 /// Who began at the very moment to which it is mixed is heard from his first sample on.
 #[test]
-fn a_mixer_tells_whether_a_time_is_mixed_already() {
-    let voices = pair();
-    let mut live = Live::new(Plan { origin: Some(Micros(0)), ..plan(Arrangement::Mix) }, &voices[..1], &[40]);
-    live.run();
-    let mixed = Micros::from_millis(800);
-    assert!(live.mixer.is_past(Micros(0)) && live.mixer.is_past(Micros(mixed.0 - 100)));
-    assert!(!live.mixer.is_past(mixed));
+fn a_mixer_that_somebody_joins_behind_its_place_is_not_what_is_made_at_the_end() {
+    for (begins, steady) in [(0, false), (799, false), (800, true)] {
+        let anna = || Voice::new("anna", RATE, coded).says(Micros(0), 48_000, 320);
+        let voices = [anna(), Voice::new("ben", RATE, coded).says(Micros::from_millis(begins), 320, 320)];
+        let asked = Plan { origin: Some(Micros(0)), ..plan(Arrangement::Mix) };
+        let mut live = Live::new(asked, &voices[..1], &[40]);
+        live.run();
+        assert!(live.mixer.join(voices[1].input(Pcm::boxed(voices[1].format))).unwrap());
+        assert_eq!(live.mixer.is_steady(), steady, "{begins}");
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod drift;
+mod grow;
 mod level;
 mod live;
 mod loss;

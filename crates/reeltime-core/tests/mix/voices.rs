@@ -81,13 +81,35 @@ impl Voice {
         self.sequence += 1;
     }
 
-    pub(crate) fn event(mut self, event: Event) -> Self {
+    /// The source counts on and sends nothing: no packet is missing.
+    pub(crate) const fn silent_for(mut self, samples: u64) -> Self {
+        self.count += samples;
+        self
+    }
+
+    pub(crate) fn event(self, event: Event) -> Self {
         let arrival = self.items.iter().rev().find_map(|item| match item {
             Item::Packet(meta, ..) => Some(meta.arrival),
             Item::Event(..) => None,
         });
-        self.items.push(Item::Event(arrival.unwrap_or_default(), event));
+        self.event_at(arrival.unwrap_or_default(), event)
+    }
+
+    fn event_at(mut self, arrival: Micros, event: Event) -> Self {
+        self.items.push(Item::Event(arrival, event));
         self
+    }
+
+    /// Counted and not recorded, which was noticed then.
+    pub(crate) fn missing_at(
+        mut self,
+        arrival: Micros,
+        samples: u64,
+        reason: reeltime_core::log::GapReason,
+    ) -> Self {
+        let at = self.count;
+        self.count += samples;
+        self.event_at(arrival, Event::Gap { at, samples, reason })
     }
 
     /// Counted and not recorded.

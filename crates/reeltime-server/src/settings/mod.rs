@@ -88,6 +88,7 @@ pub(crate) struct Recording {
     pub(crate) peaks_after: Option<Duration>,
     pub(crate) live_uploads: bool,
     /// Bytes of parts held in memory.
+    pub(crate) live_horizon: Duration,
     pub(crate) upload_budget: u64,
     pub(crate) segments_auto_finalize: Duration,
     /// Whether segments are sent to the store itself.
@@ -226,6 +227,7 @@ impl Rows {
             cache_budget: self.read("cache_budget", text::bytes)?,
             peaks_after: self.read("peaks", text::peaks)?,
             live_uploads: self.read("live_uploads", text::boolean)?,
+            live_horizon: self.read("live_horizon", text::duration)?,
             upload_budget: self.read("upload_budget", text::bytes)?,
             segments_auto_finalize: self.read("segments_auto_finalize", text::interval)?,
             segments_direct: self.read("segments_direct", text::boolean)?,

@@ -118,6 +118,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "true",
         "Upload files while they grow, where the store takes uploads in parts",
     ),
+    row(
+        "live_horizon",
+        "TIME",
+        "5s",
+        "How far a mix of a live recording may stay behind: for so long a silent speaker is waited for",
+    ),
     row("upload_budget", "BYTES", "64MiB", "Memory for parts on their way to the store, 5 MiB each"),
     row(
         "segments_auto_finalize",

@@ -207,6 +207,12 @@ impl PartUpload {
         (2..).find(|number| !self.is_lasting(*number)).unwrap_or(MOST_PARTS)
     }
 
+    /// The same upload, where what was sent may turn out otherwise: each part is looked at again.
+    pub(crate) fn doubted(mut self) -> Self {
+        self.sent.values_mut().for_each(|sent| sent.lasting = false);
+        self
+    }
+
     fn is_lasting(&self, number: u32) -> bool {
         self.sent.get(&number).is_some_and(|sent| sent.lasting)
     }

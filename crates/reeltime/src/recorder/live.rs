@@ -8,7 +8,7 @@ use reeltime_core::id::{RecordingId, SessionId};
 use reeltime_core::log::Purpose;
 use reeltime_core::session::{Presence, Session};
 use reeltime_core::time::{Micros, UtcMicros};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bell::{self, Bell};
 use super::clock::RecordingClock;
@@ -29,6 +29,7 @@ pub(crate) struct LiveRecording {
     pub(crate) files: tokio::sync::Mutex<()>,
     /// What of its files is uploaded while they grow; held while that is done.
     pub(crate) growing: Arc<tokio::sync::Mutex<Growing>>,
+    over: watch::Sender<bool>,
     inner: Mutex<Inner>,
 }
 
@@ -70,7 +71,8 @@ impl LiveRecording {
         };
         let files = tokio::sync::Mutex::new(());
         let growing = Arc::default();
-        Self { id, tenant, call, purpose, created, files, growing, inner: Mutex::new(inner) }
+        let over = watch::Sender::new(false);
+        Self { id, tenant, call, purpose, created, files, growing, over, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -151,8 +153,14 @@ impl LiveRecording {
         let live = !matches!(inner.state, RecordingState::Ending);
         if over && live {
             inner.state = RecordingState::Ending;
+            self.over.send_replace(true);
         }
         over && live
+    }
+
+    /// Follows whether it is over: nothing more will be recorded.
+    pub(crate) fn over(&self) -> watch::Receiver<bool> {
+        self.over.subscribe()
     }
 
     pub(crate) fn state(&self) -> RecordingState {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,6 +12,7 @@ use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::media::{Codec, Container};
 use reeltime_core::render::{Gaps, Output, Samples, Sizes, TrackRenderer};
+use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counting, Layout};
 
 use super::Recorder;
@@ -29,8 +29,6 @@ use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, gapless, render
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
 
-/// How far a file that follows a recording waits for a speaker who is silent.
-pub(super) const HORIZON: Duration = Duration::from_secs(5);
 /// The loudness that can be asked for, in LUFS.
 const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
 
@@ -267,13 +265,17 @@ impl Recorder {
             known.extend(ids);
             tracks
         };
+        let (disk, horizon) = (Arc::clone(self.inner().spool.disk()), self.inner().config.live_horizon);
+        Live { disk, horizon, now: self.time_of(live), joined: Box::new(joined) }
+    }
+
+    /// Tells the time on a recording's clock.
+    pub(super) fn time_of(&self, live: &Arc<LiveRecording>) -> Box<dyn Fn() -> Micros + Send> {
         let (recorder, recording) = (self.clone(), Arc::clone(live));
-        let now = move || {
+        Box::new(move || {
             let now = recorder.inner().clock.now();
             recording.clock().map_or(now, |clock| clock.at(now))
-        };
-        let disk = Arc::clone(self.inner().spool.disk());
-        Live { disk, horizon: HORIZON, now: Box::new(now), joined: Box::new(joined) }
+        })
     }
 
     /// A track from its log.

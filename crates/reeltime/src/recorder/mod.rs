@@ -38,7 +38,6 @@ mod clock;
 mod encoded;
 mod events;
 mod growing;
-mod grown;
 mod ingest;
 mod live;
 mod media;
@@ -102,6 +101,8 @@ pub struct RecorderConfig {
     pub peaks_after: Option<Duration>,
     /// Whether files are uploaded while they grow, where the store takes uploads in parts.
     pub live_uploads: bool,
+    /// How far what is mixed of a live recording may stay behind: for so long a silent speaker is waited for.
+    pub live_horizon: Duration,
     /// Bytes of parts on their way to the store that are held in memory; at least one part is.
     pub upload_budget: u64,
     /// When and how often live audio goes to the store.
@@ -153,6 +154,7 @@ impl RecorderConfig {
             cache_budget: 2 << 30,
             peaks_after: Some(Duration::from_secs(30)),
             live_uploads: true,
+            live_horizon: Duration::from_secs(5),
             upload_budget: 64 << 20,
             ship: Shipping::default(),
             node_lease: Duration::from_secs(15),

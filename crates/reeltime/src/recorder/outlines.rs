@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Recorder;
 use super::cache::CacheKey;
 use super::live::LiveRecording;
-use super::media::{HORIZON, unmixed};
+use super::media::unmixed;
 use super::part::{Part, Writer};
 use super::publish::survey;
 use crate::blocking::BrokenOff;
@@ -174,9 +174,10 @@ impl Recorder {
         }
         // One track alone waits for nobody.
         let passed = match (layouts.len(), outline.recording.clock()) {
-            (2.., Some(clock)) => {
-                clock.at(self.inner().clock.now()).0.saturating_sub(HORIZON.as_micros() as u64)
-            }
+            (2.., Some(clock)) => clock
+                .at(self.inner().clock.now())
+                .0
+                .saturating_sub(self.inner().config.live_horizon.as_micros() as u64),
             _ => 0,
         };
         let Growing { prepared, writer, file, _part } = growing;

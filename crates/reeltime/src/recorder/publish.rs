@@ -183,6 +183,9 @@ impl Recorder {
         track: &Settled,
         output: Output,
     ) -> Result<StoredObject, Error> {
+        if let Some(grown) = self.store_grown_track(recording, track).await? {
+            return Ok(grown);
+        }
         let object = self.master_object(recording, &track.header, output)?;
         let finished = self.finished(track, &output).await?;
         let body = || {

@@ -59,8 +59,9 @@ impl Recorder {
             return Ok(stored);
         }
         for rendition in &self.inner().config.renditions {
-            let object = match self.make_and_store(recording, tracks, manifest, *rendition).await? {
-                Ok(object) => object,
+            let (object, version) = match self.make_and_store(recording, tracks, manifest, *rendition).await?
+            {
+                Ok(made) => made,
                 Err(error) => {
                     let format = rendition.format;
                     warn!(recording = %recording.id, %format, %error, "cannot make what is to be kept; it is left out");
@@ -70,6 +71,7 @@ impl Recorder {
             manifest.renditions.push(manifest::Rendition {
                 format: rendition.format.name().to_owned(),
                 layout: rendition.layout.name().to_owned(),
+                version,
                 object: manifest::Object {
                     key: object.key.as_str().to_owned(),
                     bytes: object.size,
@@ -81,23 +83,24 @@ impl Recorder {
         Ok(stored)
     }
 
-    /// The rendition in the store; or inside, why it cannot be made.
+    /// The rendition in the store and its version; or inside, why it cannot be made.
     async fn make_and_store(
         &self,
         recording: &LiveRecording,
         tracks: &[Settled],
         manifest: &Manifest,
         rendition: Rendition,
-    ) -> Result<Result<StoredObject, MediaError>, Error> {
+    ) -> Result<Result<(StoredObject, u32), MediaError>, Error> {
         let job = match self.rendition_job(tracks, manifest, rendition) {
             Ok(job) => job,
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(object) = self.store_grown(recording, tracks, rendition, &job).await? {
-            return Ok(Ok(object));
-        }
+        let version = match self.store_grown_mix(recording, tracks, rendition, &job).await {
+            Ok(object) => return Ok(Ok((object, 1))),
+            Err(version) => version,
+        };
         match self.make(&job).await {
-            Ok(made) => Ok(Ok(self.store_rendition(recording, tracks, rendition, &made).await?)),
+            Ok(made) => Ok(Ok((self.store_rendition(recording, tracks, rendition, &made).await?, version))),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 mod grow;
 
-pub(crate) use grow::Growth;
+pub(crate) use grow::{Ending, Growth};
 
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
@@ -159,10 +159,12 @@ impl MixJob {
         let mut sought = self.clone();
         if pass > 0 && self.container == Container::Wav && self.plan.range.is_none() {
             // Samples lie where they can be counted: those before are not made, but for the head, which is left out.
-            let (spec, len) = self.describe()?;
+            let (spec, _) = self.describe()?;
             let (align, samples) = (u64::from(spec.channels) * 2, spec.samples.unwrap_or(0));
-            let head = len.unwrap_or(0) - samples * align;
-            let first = pass.saturating_sub(head) / align;
+            let mut head = Vec::new();
+            reeltime_codec::encoder(self.container, &spec)?.start(&mut head);
+            let head = head.len() as u64;
+            let first = (pass.saturating_sub(head) / align).min(samples);
             sought.plan.range = Some(first..samples);
             pass -= first * align;
         }

@@ -11,6 +11,7 @@ use reeltime_core::media::Format;
 use reeltime_core::render::{Output, RenderError, TrackRenderer};
 use reeltime_core::timeline::{Counting, Layout, Survey};
 
+use crate::blocking::blocking;
 use crate::spool::{Chain, Cursor, Disk, Item, Reach, TrackLog, read_chain, read_on};
 use crate::store::{ByteSender, ByteStream, CHUNK};
 
@@ -123,17 +124,71 @@ impl Follower {
     }
 
     fn step(&mut self, last: bool) -> io::Result<Progress> {
+        let layout = self.log.layout();
+        self.step_by(layout, last)
+    }
+
+    /// By this layout, or as the files tell.
+    fn step_by(&mut self, layout: Option<Layout>, last: bool) -> io::Result<Progress> {
         let chain = match (Chain::find(&*self.disk, self.log.id()), self.chain.take()) {
             (Ok(found), _) => self.chain.insert(found),
             (Err(_released), Some(kept)) => self.chain.insert(kept),
             (Err(error), None) => return Err(io::Error::other(error)),
         };
-        let layout = match self.log.layout() {
+        let layout = match layout {
             Some(layout) => layout,
             None => survey_chain(chain)?,
         };
         self.rendering.extend(&layout);
         self.rendering.step(chain, Reach::Growing, last)
+    }
+}
+
+/// A track's file while the track is recorded: made as far as its log reaches, whenever that is asked for.
+pub(crate) struct TrackGrowth(Follower);
+
+impl TrackGrowth {
+    /// # Errors
+    /// Where the output cannot be made of the track.
+    pub(crate) fn new(
+        disk: &Arc<dyn Disk>,
+        log: &Arc<TrackLog>,
+        output: Output,
+    ) -> Result<Self, RenderError> {
+        let (header, empty) = (log.header(), Layout::default());
+        let rendering = Rendering::new(header.format, header.counting, &empty, output, None)?;
+        Ok(Self(Follower { disk: Arc::clone(disk), log: Arc::clone(log), rendering, chain: None }))
+    }
+
+    /// The next bytes of what is there by now: none where those were the last. `end`: the track is over, and this is
+    /// its layout.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub(crate) async fn step(mut self: Box<Self>, end: Option<Layout>) -> io::Result<(Box<Self>, Bytes)> {
+        blocking(move || {
+            let last = end.is_some();
+            let layout = end.or_else(|| self.0.log.layout());
+            let progress = self.0.step_by(layout, last)?;
+            if progress == Progress::AllRead {
+                // Nothing is held open until the next time.
+                self.0.chain = None;
+            }
+            let bytes = std::mem::take(&mut self.0.rendering.out.buffer);
+            Ok((self, bytes.into()))
+        })
+        .await
+    }
+
+    /// Whether what was made is the beginning of what is made of the track now.
+    pub(crate) const fn is_steady(&self) -> bool {
+        self.0.rendering.renderer.is_steady()
+    }
+}
+
+impl std::fmt::Debug for TrackGrowth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrackGrowth").field("log", &self.0.log).finish_non_exhaustive()
     }
 }
 

@@ -49,6 +49,7 @@ pub use reader::{Chain, ChainError, Cursor, Item, Reach, read_chain, read_on};
 pub use recover::{RecoveredTrack, Recovery, recover, recover_some};
 pub(crate) use restore::Restore;
 pub use sound::FinishedSound;
+pub(crate) use sound::GrowingSound;
 pub use track::{Appended, LogClosed, TrackLog};
 
 use shard::{Message, Shard, ShardHandle};

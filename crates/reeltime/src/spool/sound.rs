@@ -52,19 +52,32 @@ impl Spool {
     }
 
     /// Where the sound of a track lies that is being recorded, once its first `bytes` bytes are synced, if as far as is
-    /// known they are the beginning of its [finished file](Self::finished_sound). Where that turns out otherwise, there
-    /// will be none.
-    pub fn growing_sound(&self, log: &TrackLog, bytes: u64) -> Option<PathBuf> {
+    /// known they are the beginning of its [finished file](Self::finished_sound).
+    pub(crate) fn growing_sound(&self, log: &TrackLog, bytes: u64) -> GrowingSound {
         let header = log.header();
-        let head = wav::Head::of(header.format, None)?;
-        let synced = head.to_bytes().len() as u64 + *log.synced().borrow() * head.block_align();
-        if synced < bytes || header.number > 0 {
-            return None;
-        }
+        let Some(head) = wav::Head::of(header.format, None).filter(|_| header.number == 0) else {
+            return GrowingSound::Never;
+        };
         // With nothing missing, a position is also a number of bytes.
-        let whole = is_whole(&header, &log.layout()?, true);
-        self.disk().path(&sound_name(log.id(), header.number)).filter(|_| whole)
+        let synced = head.to_bytes().len() as u64 + *log.synced().borrow() * head.block_align();
+        if synced < bytes {
+            return GrowingSound::NotYet;
+        }
+        let whole = log.layout().is_some_and(|layout| is_whole(&header, &layout, true));
+        let path = self.disk().path(&sound_name(log.id(), header.number)).filter(|_| whole);
+        path.map_or(GrowingSound::Never, GrowingSound::At)
     }
+}
+
+/// Where the sound of a track lies while it is being recorded.
+#[derive(Debug)]
+pub(crate) enum GrowingSound {
+    /// There is not so much of it yet.
+    NotYet,
+    /// In this file.
+    At(PathBuf),
+    /// In none that will be the track's: it has to be made of the log.
+    Never,
 }
 
 /// Whether the packets, one behind the other as they were logged, are what is to be heard.

@@ -1,5 +1,5 @@
-//! A WAV file from samples. Tags and moments stand before the audio: what follows it would be taken for audio as
-//! long as the file's end is unknown.
+//! A WAV file from samples. Tags and moments follow the audio where its length is known, so that the head is the same
+//! whatever there is to say. Else they stand before it: what follows would be taken for audio.
 
 use super::{Coding, Head};
 use crate::codec::{EncodeError, Encoder, Spec, Tags};
@@ -24,11 +24,17 @@ impl Wav {
     const fn grows(&self) -> bool {
         self.head.samples.is_none()
     }
+
+    /// The bytes of this head, in this file.
+    fn headed(&self, head: Head) -> Vec<u8> {
+        let behind = self.extra.len() as u64;
+        if self.grows() { head.with(&self.extra, 0, true) } else { head.with(&[], behind, false) }
+    }
 }
 
 impl Encoder for Wav {
     fn start(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head.with(&self.extra, self.grows()));
+        out.extend(self.headed(self.head));
     }
 
     fn push(&mut self, samples: &[i16], out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -37,15 +43,18 @@ impl Encoder for Wav {
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.finished = true;
+        if !self.grows() {
+            out.extend_from_slice(&self.extra);
+        }
         Ok(())
     }
 
     fn head(&self) -> Option<Vec<u8>> {
         let changed = self.finished && self.head.samples != Some(self.written);
         let head = Head { samples: Some(self.written), ..self.head };
-        changed.then(|| head.with(&self.extra, self.grows()))
+        changed.then(|| self.headed(head))
     }
 }
 

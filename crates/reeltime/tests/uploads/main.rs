@@ -3,143 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use reeltime::catalogue::{Catalogue, RecordingState, SqliteCatalogue};
-use reeltime::recorder::{Ingest, Recorder, RecorderConfig, Seating, Selection, SessionRequest};
-use reeltime::ship::When;
+use reeltime::catalogue::Catalogue;
+use reeltime::recorder::{Recorder, RecorderConfig, Selection};
 use reeltime::spool::FolderLock;
 use reeltime::store::{PART, Store};
-use reeltime_core::id::RecordingId;
-use reeltime_core::log::{Counting, Purpose};
-use reeltime_core::media::{Codec, Format};
 use reeltime_core::wire::v1::ClientMessage;
-use reeltime_testkit::remote::{Fault, RemoteStore};
-use tempfile::TempDir;
+use reeltime_testkit::remote::Fault;
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+mod bench;
+mod mixes;
+mod tracks;
 
-const TENANT: &str = "default";
-const FORMAT: Format = Format { codec: Codec::S16le, rate: 48_000, channels: 2 };
-const HEAD: usize = 44;
-
-/// A recorder with all that it needs; what lies in the folder and the store outlives it.
-struct Bench {
-    folder: TempDir,
-    store: Arc<RemoteStore>,
-}
-
-impl Bench {
-    fn new() -> Outcome<Self> {
-        Ok(Self { folder: TempDir::new()?, store: Arc::default() })
-    }
-
-    fn config(&self) -> RecorderConfig {
-        let mut config = RecorderConfig::new(self.folder.path());
-        config.call_linger = Duration::ZERO;
-        // Whose calls would stand between those that are counted.
-        config.ship.when = When::Never;
-        config.spool.reserve = 0;
-        config.spool.sync_interval = Duration::from_millis(100);
-        config
-    }
-
-    async fn catalogue(&self) -> Outcome<SqliteCatalogue> {
-        Ok(SqliteCatalogue::open(self.folder.path().join("catalogue.db")).await?)
-    }
-
-    async fn open(&self, config: RecorderConfig) -> Outcome<Recorder> {
-        let lock = FolderLock::take(self.folder.path())?;
-        let catalogue = Arc::new(self.catalogue().await?);
-        Ok(Recorder::open(config, lock, catalogue, Arc::clone(&self.store) as Arc<dyn Store>).await?)
-    }
-
-    /// The object whose key ends in this.
-    async fn object(&self, end: &str) -> Outcome<Vec<u8>> {
-        let all = self.store.list("recordings/").await?;
-        let meta =
-            all.iter().find(|meta| meta.key.as_str().ends_with(end)).ok_or("there is no such object")?;
-        let chunks: Vec<_> = self.store.get(&meta.key, None).await?.try_collect().await?;
-        Ok(chunks.concat())
-    }
-
-    /// What was done to such an object since `calls` calls, without its key.
-    fn verbs(&self, calls: usize, end: &str) -> Vec<String> {
-        let calls = self.store.calls().into_iter().skip(calls);
-        let of = calls.filter_map(|call| {
-            let (verb, key) = call.rsplit_once(' ')?;
-            key.ends_with(end).then(|| verb.to_owned())
-        });
-        of.collect()
-    }
-}
-
-/// No two parts of it are alike.
-fn sound(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut sound = vec![0; bytes / 4 * 4];
-    fastrand::Rng::with_seed(seed).fill(&mut sound);
-    sound
-}
-
-async fn session(recorder: &Recorder, call: &str, participant: &str) -> Outcome<(Ingest, RecordingId)> {
-    session_in(FORMAT, recorder, call, participant).await
-}
-
-async fn session_in(
-    format: Format,
-    recorder: &Recorder,
-    call: &str,
-    participant: &str,
-) -> Outcome<(Ingest, RecordingId)> {
-    let request = SessionRequest {
-        tenant: TENANT.to_owned(),
-        call: Some(call.to_owned()),
-        participant: Some(participant.to_owned()),
-        format,
-        counting: Counting::Samples,
-        purpose: Purpose::Plain,
-        speaks_v1: true,
-    };
-    let (ingest, info) = recorder.open_session(request).await?;
-    Ok((ingest, info.recording))
-}
-
-async fn send(ingest: &mut Ingest, sound: &[u8]) -> Outcome {
-    for message in sound.chunks(32 << 10) {
-        ingest.audio(message).await?;
-    }
-    Ok(())
-}
-
-/// Waits for what comes about by itself.
-async fn until(what: &str, holds: impl AsyncFn() -> Outcome<bool>) -> Outcome {
-    for _ in 0..600 {
-        if holds().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Err(format!("this has not come about in a minute: {what}").into())
-}
-
-async fn complete(recorder: &Recorder, recording: RecordingId) -> Outcome {
-    until("the recording is complete", async || {
-        let view = recorder.recording(TENANT, recording).await?;
-        Ok(view.is_some_and(|view| view.state == RecordingState::Complete))
-    })
-    .await
-}
-
-async fn publish(recorder: &Recorder, ingest: Ingest, recording: RecordingId) -> Outcome {
-    ingest.stop("over").await;
-    complete(recorder, recording).await
-}
-
-fn is_wav_of(file: &[u8], sound: &[u8]) -> bool {
-    file.len() == HEAD + sound.len() && file.starts_with(b"RIFF") && file[HEAD..] == *sound
-}
+use bench::{Bench, HEAD, Outcome, TENANT, complete, is_wav_of, publish, send, session, sound, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_up_sends_the_tail_and_the_first_part_alone() -> Outcome {
@@ -362,91 +240,5 @@ async fn an_upload_that_was_completed_without_an_answer_is_known_by_its_object()
         assert_eq!(bench.store.list("").await?.len(), 2);
         assert_eq!(bench.catalogue().await?.uploads(TENANT).await?, []);
     }
-    Ok(())
-}
-
-const MONO: Format = Format { channels: 1, ..FORMAT };
-
-/// What the mix is when it is made of the stored tracks: nothing of what was made before is asked.
-async fn mix_of_tracks(recorder: &Recorder, recording: RecordingId) -> Outcome<Vec<u8>> {
-    let selection = Selection { layout: Some(Seating::Mono), rate: Some(MONO.rate), ..Selection::default() };
-    let media = recorder.media(TENANT, recording, &selection).await?;
-    let chunks: Vec<_> = media.read(None).await?.try_collect().await?;
-    Ok(chunks.concat())
-}
-
-/// Beside the tracks of two speakers their mix grows, and what is sent at the end is its tail and its first part.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_mix_of_several_grows_as_well_and_is_the_one_that_is_made_at_the_end() -> Outcome {
-    let bench = Bench::new()?;
-    let recorder = bench.open(bench.config()).await?;
-    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
-    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
-    let (anns, bens) = (sound(3 * PART + PART / 2, 8), sound(3 * PART + PART / 4, 9));
-    send(&mut ann, &anns).await?;
-    send(&mut ben, &bens).await?;
-    until("two parts of the mix are sent", async || Ok(bench.verbs(0, "mono.wav").len() == 3)).await?;
-    let before = bench.store.calls().len();
-    ann.stop("over").await;
-    publish(&recorder, ben, recording).await?;
-    let after: BTreeSet<_> = bench.verbs(before, "mono.wav").into_iter().collect();
-    assert_eq!(after, ["complete", "part 1", "part 4"].map(str::to_owned).into());
-    assert!(
-        bench.object("mono.wav").await? == mix_of_tracks(&recorder, recording).await?,
-        "the mix is another"
-    );
-    assert!(is_wav_of(&bench.object("ann.wav").await?, &anns));
-    assert!(is_wav_of(&bench.object("ben.wav").await?, &bens));
-    assert_eq!(bench.store.open_uploads(), []);
-    assert_eq!(left_over(bench.folder.path())?, 0, "the file that grew is gone");
-    Ok(())
-}
-
-/// Files in the recorder's own folder that are on their way.
-fn left_over(folder: &Path) -> Outcome<usize> {
-    Ok(std::fs::read_dir(folder.join("cache"))?.flatten().filter(|entry| entry.path().is_file()).count())
-}
-
-/// Who joins where it was mixed already (others were sent faster than they spoke) is heard all the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mix_that_somebody_joined_too_late_is_made_anew() -> Outcome {
-    let bench = Bench::new()?;
-    let recorder = bench.open(bench.config()).await?;
-    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
-    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
-    let said = sound(2 * PART + PART / 2, 10);
-    send(&mut ann, &said).await?;
-    send(&mut ben, &said).await?;
-    until("a part of the mix is sent", async || Ok(bench.verbs(0, "mono.wav").len() == 2)).await?;
-    let (mut eve, _) = session_in(MONO, &recorder, "call", "eve").await?;
-    send(&mut eve, &sound(PART, 11)).await?;
-    ann.stop("over").await;
-    ben.stop("over").await;
-    publish(&recorder, eve, recording).await?;
-    assert!(
-        bench.object("mono.wav").await? == mix_of_tracks(&recorder, recording).await?,
-        "the mix is another"
-    );
-    Ok(())
-}
-
-/// Marks are chapters of the mix, and stand in its head: it is another file than the one that grew.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mix_with_a_mark_is_made_anew() -> Outcome {
-    let bench = Bench::new()?;
-    let recorder = bench.open(bench.config()).await?;
-    let (mut ann, recording) = session_in(MONO, &recorder, "call", "ann").await?;
-    let (mut ben, _) = session_in(MONO, &recorder, "call", "ben").await?;
-    let said = sound(2 * PART + PART / 2, 12);
-    send(&mut ann, &said).await?;
-    send(&mut ben, &said).await?;
-    until("a part of the mix is sent", async || Ok(bench.verbs(0, "mono.wav").len() == 2)).await?;
-    ann.text(ClientMessage::Mark { name: "agreed".to_owned() });
-    ann.stop("over").await;
-    publish(&recorder, ben, recording).await?;
-    let mix = bench.object("mono.wav").await?;
-    assert!(mix == mix_of_tracks(&recorder, recording).await?, "the mix is another");
-    assert!(mix.windows(6).any(|window| window == b"agreed"));
-    assert_eq!(bench.store.open_uploads(), []);
     Ok(())
 }
