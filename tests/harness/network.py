@@ -14,6 +14,7 @@ SLOW = 100 << 10
 LAG = 0.5
 """Seconds by which a slow answer is late, before its first byte."""
 CHUNK = 16 << 10
+MIXED = ("pass", "pass", "500", "503", "half", "lost")
 REASONS = {500: ("Internal Server Error", "InternalError"), 503: ("Service Unavailable", "SlowDown")}
 
 
@@ -26,6 +27,7 @@ class Network:
     slow    bytes trickle both ways, and answers are late
     half    the request breaks off in the middle of its body, or the answer in its middle
     lost    the store does it; of its answer nothing arrives: the connection is reset, or silent until the mode changes
+    mixed   each request meets another of these, or none
     """
 
     def __init__(self, store_port: int, seed: str):
@@ -77,12 +79,13 @@ class Network:
         """One connection, request after request. Whatever breaks is reset."""
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                self.met[self.mode] += 1
-                if self.mode.isdigit():
+                mode = self.chance.choice(MIXED) if self.mode == "mixed" else self.mode
+                self.met[mode] += 1
+                if mode.isdigit():
                     await reader.readexactly(length_of(head))
-                    self._refuse(int(self.mode), writer)
+                    self._refuse(int(mode), writer)
                 else:
-                    await self._pass_on(head, reader, writer)
+                    await self._pass_on(mode, head, reader, writer)
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -95,9 +98,9 @@ class Network:
         kind = f"Content-Type: application/xml\r\nContent-Length: {len(body)}"
         writer.write(f"HTTP/1.1 {status} {reason}\r\n{later}{kind}\r\n\r\n{body}".encode())
 
-    async def _pass_on(self, head: bytes, reader, writer) -> None:
+    async def _pass_on(self, mode: str, head: bytes, reader, writer) -> None:
         """One request and its answer, over a connection of its own to the store."""
-        mode, first = self.mode, self.chance.random() < 0.5
+        first = self.chance.random() < 0.5
         store_reader, store_writer = await asyncio.open_connection("127.0.0.1", self.store_port)
         try:
             store_writer.write(head)
@@ -110,7 +113,7 @@ class Network:
             if mode == "slow":
                 await asyncio.sleep(LAG)
             if mode == "lost":
-                if first:
+                if first and self.mode == "lost":
                     await self.changed.wait()
                 raise ConnectionResetError
             length = 0 if head.startswith(b"HEAD ") else length_of(answer)
