@@ -249,12 +249,13 @@ def test_a_store_that_fails_in_any_way_disturbs_no_call_and_has_everything_once(
     settings = s3.settings("calls", AWS_ENDPOINT_URL_S3=network.endpoint)
     server = new_server(**settings, REELTIME_UPLOAD_BUDGET=str(BUDGET)).start()
     store, outages, calls = Store(s3, network), [], 0
+    print(TITLES)
     for fault in FAULTS:
         outage, met = asyncio.run(outlast(server, store, fault, wanted or 2.0))
+        print(outage, flush=True)
         check_each_is_there_once(server, s3, met)
         outages.append(outage)
         calls += len(met)
-    print(TITLES, *outages, sep="\n")
     check_nothing_else_is_there(s3, calls)
     for outage in outages:
         assert outage.worst_ack <= WORST_ACK, outage
