@@ -91,10 +91,10 @@ async fn take(recorder: &Recorder, claims: Vec<Claim>) -> Result<Vec<(Claim, Tak
         return Ok(all);
     }
     info!(bundles = bundles.len(), recordings = ours.len(), "taking over from lost nodes");
+    // Before anything is recovered: what is begun from then on is ours.
+    let begun = begun_uploads(inner, &ours).await?;
     let tracks = restore(recorder, &bundles, &ours).await?;
     crash::point("takeover_written");
-    // Known before anything is recovered: what is begun from then on is ours.
-    let begun = begun_uploads(inner, &ours).await?;
     recover(recorder, tracks).await?;
     tokio::spawn(give_up(Arc::clone(&inner.uploads), begun));
     metrics::counter!("reeltime_taken_over_recordings_total").increment(ours.len() as u64);
