@@ -1,7 +1,7 @@
 """The store is killed, stopped, answers 500 or 503, is slow, breaks off, or loses its answers, while calls go on and
 others end: who talks feels nothing, memory stays flat, and afterwards everything is in the store, once.
 
-In the suite each fault lasts two seconds. `./scripts/test outages SECONDS` has it last longer, and asks for the backlog to
+In the suite each fault lasts a second. `./scripts/test outages SECONDS` has it last longer, and asks for the backlog to
 drain ten times faster than it was spoken.
 """
 
@@ -251,7 +251,7 @@ def test_a_store_that_fails_in_any_way_disturbs_no_call_and_has_everything_once(
     store, outages, calls = Store(s3, network), [], 0
     print(TITLES)
     for fault in FAULTS:
-        outage, met = asyncio.run(outlast(server, store, fault, wanted or 2.0))
+        outage, met = asyncio.run(outlast(server, store, fault, wanted or 1.0))
         print(outage, flush=True)
         check_each_is_there_once(server, s3, met)
         outages.append(outage)

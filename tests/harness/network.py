@@ -83,7 +83,7 @@ class Network:
                 self.met[mode] += 1
                 if mode.isdigit():
                     await reader.readexactly(length_of(head))
-                    self._refuse(int(mode), writer)
+                    self._refuse(int(mode), head, writer)
                 else:
                     await self._pass_on(mode, head, reader, writer)
         except (asyncio.IncompleteReadError, OSError):
@@ -91,12 +91,13 @@ class Network:
         finally:
             writer.transport.abort()
 
-    def _refuse(self, status: int, writer: asyncio.StreamWriter) -> None:
+    def _refuse(self, status: int, head: bytes, writer: asyncio.StreamWriter) -> None:
         reason, code = REASONS[status]
         body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>Try again.</Message></Error>'
         later = "Retry-After: 1\r\n" if status == 503 and self.chance.random() < 0.5 else ""
         kind = f"Content-Type: application/xml\r\nContent-Length: {len(body)}"
-        writer.write(f"HTTP/1.1 {status} {reason}\r\n{later}{kind}\r\n\r\n{body}".encode())
+        said = "" if head.startswith(b"HEAD ") else body
+        writer.write(f"HTTP/1.1 {status} {reason}\r\n{later}{kind}\r\n\r\n{said}".encode())
 
     async def _pass_on(self, mode: str, head: bytes, reader, writer) -> None:
         """One request and its answer, over a connection of its own to the store."""
