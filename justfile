@@ -57,6 +57,10 @@ fill-loop COUNT="100":
 lost-machine COUNT="100":
     ./scripts/test lost-machine {{COUNT}}
 
+# Have the store fail for SECONDS in each way, under live calls, and measure them and the backlog
+outages SECONDS="60":
+    ./scripts/test outages {{SECONDS}}
+
 # Lose power at COUNT points of a log and recover it
 power-loss COUNT="10000":
     REELTIME_POINTS={{COUNT}} cargo test --release -p reeltime-core --test log power -- --nocapture

@@ -29,6 +29,7 @@ TOOLS = (
 
 def pytest_addoption(parser):
     parser.addoption("--lost-calls", type=int, default=20, help="calls under which a machine is lost")
+    parser.addoption("--outage", type=float, help="seconds for which the store fails, in each way")
     parser.addoption("--kills", type=int, default=20, help="how often the loop kills the server")
     parser.addoption("--terms", type=int, default=5, help="how often the loop stops the server")
     parser.addoption("--fills", type=int, default=2, help="how often the loop fills the disk")

@@ -18,6 +18,7 @@ from harness.server import of_tracks, run_reeltime, until
 from test_kill_loop import Caller
 
 RATE = 16_000
+MIB = 1 << 20
 MISSING = 5.0
 """Seconds that may be missing of a call when its machine is lost."""
 LEASE = 3.0
@@ -268,6 +269,42 @@ def test_a_manifest_that_makes_no_sense_costs_itself_alone(node, tmp_path):
     assert done.returncode == 1
     [unusable] = json.loads(done.stdout)["unusable"]
     assert "no manifest" in unusable["reason"], unusable
+
+
+def test_into_s3_what_a_lost_machine_had_sent_in_parts_is_finished_by_another_process(node, s3):
+    """One client comes back and goes on, the other does not. What was begun in parts holds more than what was shipped, or
+    other bytes, so it is given up; boto3 sees it go."""
+    settings = s3.settings("ours") | {"REELTIME_RESUME_WINDOW": "5s"}
+    lost, other = node(**settings).start(), node(**settings).start()
+    sound = {name: indexed_pcm(name, 6 * MIB + 10 * RATE) for name in ("gone", "back")}
+    clients = {name: Ingest(lost, ack="store") for name in sound}
+    for name, client in clients.items():
+        client.send(sound[name][: 12 * MIB], 65_536)
+        client.until_acked(6 * MIB, 60)
+    until("a part of each", lambda: lost.metric("reeltime_upload_parts_sent_total") == 2, 30)
+    assert len(s3.uploads()) == 2
+    for name, client in clients.items():
+        client.send(sound[name][12 * MIB : 12 * MIB + 2 * RATE])
+    lose(lost)
+    until("the calls to be taken over", lambda: other.metric("reeltime_taken_over_recordings_total") == 2, 30)
+    again = Ingest(other, ack="store", resume_token=clients["back"].token)
+    assert 6 * MIB <= again.resume_at <= 6 * MIB + RATE
+    again.send(sound["back"][2 * again.resume_at :], 65_536)
+    assert again.stop() == 6 * MIB + 10 * RATE
+
+    for name, client in clients.items():
+        details = other.completed(client.recording_id, 60)
+        [key] = [key for key in s3.objects("ours/recordings/") if client.recording_id in key]
+        kept, gaps = wave_file(s3.read(key))[1], of_tracks(details, "gaps")
+        if name == "gone":
+            [gap] = gaps
+            assert gap["reason"] == "disconnected" and gap["at"] >= 6 * MIB
+            assert sound[name].startswith(kept[: 2 * gap["at"]]) and not any(kept[2 * gap["at"] :])
+        else:
+            assert gaps == [] and kept == sound[name]
+    until("the bundles to go", lambda: not s3.objects("ours/_reeltime/bundles/"), 30)
+    until("no upload to be open", lambda: not s3.uploads(), 30)
+    assert len(s3.objects("ours/")) == 4, "two recordings and their manifests"
 
 
 def test_into_s3_a_store_that_is_away_for_a_while_gets_all_of_it(new_server, s3):

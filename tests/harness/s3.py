@@ -4,6 +4,7 @@ versitygw; Garage where `REELTIME_TEST_SERVER=garage`. `python -m harness.s3 COM
 address and keys it finds in `REELTIME_TEST_S3`, in the variables of AWS, and in those of `reeltime bench`.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -144,6 +145,15 @@ class S3:
     def uploads(self) -> list[str]:
         """Keys of uploads in parts that are neither completed nor aborted."""
         return [each["Key"] for each in self.client().list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])]
+
+    def unfinished(self) -> int:
+        """Bytes that the store holds for such uploads."""
+        client, held = self.client(), 0
+        for each in client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []):
+            named = {"Bucket": self.bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
+            with contextlib.suppress(client.exceptions.NoSuchUpload):
+                held += sum(part["Size"] for part in client.list_parts(**named).get("Parts", []))
+        return held
 
 
 class Garage(S3):

@@ -191,6 +191,32 @@ async fn a_long_body_that_fails_gives_up_its_upload() -> Outcome {
 }
 
 #[tokio::test]
+async fn an_upload_that_cannot_be_given_up_is_once_the_store_answers_again() -> Outcome {
+    let s3 = FakeS3::start().await?;
+    let store = s3.store()?;
+    let (sender, failing) = ByteStream::channel(64);
+    let putting = tokio::spawn({
+        let store = store.clone();
+        async move { store.put(&key(), failing).await }
+    });
+    for _ in 0..PART / CHUNK + 1 {
+        sender.send(vec![1; CHUNK].into()).await?;
+    }
+    while !s3.seen().iter().any(|line| line.contains("partNumber=1")) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    s3.always(Some(Fault::Status(503, "SlowDown")));
+    sender.fail(std::io::Error::other("the encoder broke")).await?;
+    let outcome = putting.await?;
+    assert!(matches!(outcome, Err(StoreError::Body { .. })), "{outcome:?}");
+    assert!(s3.leftovers()? > 0, "it was given up while the store did not answer");
+    s3.always(None);
+    store.put(&key(), body(b"bytes")).await?;
+    assert_eq!((read(&store).await?, s3.leftovers()?), (b"bytes".to_vec(), 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn wrong_keys_are_named() -> Outcome {
     let s3 = FakeS3::start().await?;
     let with = |id: &str, secret: &str| {

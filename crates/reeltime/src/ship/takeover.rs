@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reeltime_core::bundle::{Index, Name, Owner};
 use reeltime_core::id::TrackId;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ledger::Ledger;
 use super::read::{self, Stored};
 use super::round::{delete, finish};
-use crate::catalogue::{CatalogueError, Claim};
+use crate::catalogue::{CatalogueError, Claim, Upload};
 use crate::crash;
 use crate::error::Error;
+use crate::parts::Uploads;
 use crate::recorder::{Clock, Inner, Recorder};
 use crate::spool::{Disk, Restore, recover_some};
 
@@ -90,9 +91,12 @@ async fn take(recorder: &Recorder, claims: Vec<Claim>) -> Result<Vec<(Claim, Tak
         return Ok(all);
     }
     info!(bundles = bundles.len(), recordings = ours.len(), "taking over from lost nodes");
+    // Before anything is recovered: what is begun from then on is ours.
+    let begun = begun_uploads(inner, &ours).await?;
     let tracks = restore(recorder, &bundles, &ours).await?;
     crash::point("takeover_written");
     recover(recorder, tracks).await?;
+    tokio::spawn(give_up(Arc::clone(&inner.uploads), begun));
     metrics::counter!("reeltime_taken_over_recordings_total").increment(ours.len() as u64);
     Ok(all)
 }
@@ -118,6 +122,29 @@ async fn ours(inner: &Inner, owners: HashSet<Owner>) -> Result<HashSet<Owner>, E
         }
     }
     Ok(ours)
+}
+
+/// What the lost nodes were sending in parts of these recordings.
+async fn begun_uploads(inner: &Inner, ours: &HashSet<Owner>) -> Result<Vec<Upload>, Error> {
+    let mut begun = Vec::new();
+    for tenant in ours.iter().map(|owner| &owner.tenant).collect::<HashSet<_>>() {
+        begun.extend(inner.catalogue.uploads(tenant).await?);
+    }
+    let is_ours = |upload: &Upload| {
+        ours.contains(&Owner { tenant: upload.tenant.clone(), recording: upload.recording })
+    };
+    begun.retain(is_ours);
+    Ok(begun)
+}
+
+/// Nobody goes on with them: their keys are not used again, and who lost them may still be sending. What cannot be
+/// given up now, the sweep gives up once the recording is published.
+async fn give_up(uploads: Arc<Uploads>, begun: Vec<Upload>) {
+    for upload in begun {
+        if let Err(error) = uploads.abort(&upload).await {
+            debug!(%error, key = %upload.key, "cannot give up an upload of a lost node now");
+        }
+    }
 }
 
 /// Writes what the bundles hold of these recordings into the spool; the tracks.

@@ -22,12 +22,14 @@ use reqwest::Method;
 use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, PartStore, Prefix, Signed, Store, StoreError};
 
 mod failure;
+mod left;
 mod options;
 mod parts;
 mod put;
 mod wire;
 
 use failure::{Asked, Failure};
+use left::Left;
 pub use options::{Addressing, Credentials, Encryption, S3Options};
 
 /// AWS takes no longer one. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html>
@@ -56,6 +58,7 @@ pub struct S3Store {
     region: String,
     prefix: Prefix,
     parts_in_flight: usize,
+    left: Left,
 }
 
 impl fmt::Debug for S3Store {
@@ -76,7 +79,8 @@ impl S3Store {
             encrypted(addressed(builder(bucket, &region, options), bucket, options), &options.encryption);
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let parts_in_flight = options.parts_in_flight.max(1);
-        Ok(Self { client, bucket: bucket.to_owned(), region, prefix, parts_in_flight })
+        let left = Left::default();
+        Ok(Self { client, bucket: bucket.to_owned(), region, prefix, parts_in_flight, left })
     }
 
     /// Where `key` lies in the bucket.

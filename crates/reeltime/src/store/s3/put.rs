@@ -13,9 +13,7 @@ use uuid::Uuid;
 
 use super::S3Store;
 use super::parts::RIGHT;
-use crate::store::{
-    ByteStream, MOST_PARTS, ObjectMeta, PART, PartStore, PartTag, StoreError, UploadId, mime_of,
-};
+use crate::store::{ByteStream, MOST_PARTS, ObjectMeta, PART, PartTag, StoreError, UploadId, mime_of};
 
 /// The name of the mark among an object's metadata.
 const MARK: &str = "reeltime-put";
@@ -44,6 +42,7 @@ impl S3Store {
         } else {
             self.write_in_parts(key, first, rest, body, &mark).await?
         };
+        self.give_up_one().await;
         Ok(ObjectMeta { key: key.clone(), size })
     }
 
@@ -79,8 +78,8 @@ impl S3Store {
             Err(error) => Err(error),
         };
         if made.is_err() {
-            // What went wrong first is what is worth telling; the bucket's lifecycle takes away what stays.
-            let _ = self.abort(key, &upload).await;
+            // What went wrong first is what is worth telling.
+            self.give_up(key.clone(), upload).await;
         }
         made
     }
