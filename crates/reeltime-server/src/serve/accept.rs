@@ -217,8 +217,9 @@ impl Drop for Handshake {
     }
 }
 
-/// Descriptors that one connection may need: its socket, and the two files of its track.
-const EACH: u64 = 3;
+/// Descriptors that one connection may need: its socket, the two files of its track, and those that are made of it, and
+/// read for that, while it grows.
+const EACH: u64 = 7;
 /// Descriptors for everything else: the database, the store, files being made.
 const OTHERS: u64 = 64;
 
