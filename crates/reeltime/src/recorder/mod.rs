@@ -72,6 +72,7 @@ pub(crate) use clock::{Clock, RecordingClock};
 pub(crate) use live::LiveRecording;
 pub(crate) use publish::Settled;
 use registry::Registry;
+pub(crate) use sessions::KeptCall;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
 #[derive(Clone, Debug)]

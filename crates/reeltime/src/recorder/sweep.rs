@@ -75,10 +75,19 @@ impl Recorder {
     pub(crate) fn end_recordings(&self) {
         let now = self.inner().clock.now();
         let linger = self.inner().config.call_linger;
-        let over = |recording: &LiveRecording| {
+        self.end_where(|recording| {
             let linger = if recording.call.is_some() { linger } else { Duration::ZERO };
             recording.end_if_empty(now, linger)
-        };
+        });
+    }
+
+    /// Ends a call's recording without waiting for others to join, where nothing feeds it.
+    pub(crate) fn end_call(&self, call: &LiveRecording) {
+        let now = self.inner().clock.now();
+        self.end_where(|recording| recording.id == call.id && recording.end_if_empty(now, Duration::ZERO));
+    }
+
+    fn end_where(&self, over: impl Fn(&LiveRecording) -> bool) {
         self.inner().registry.end_where(over).into_iter().for_each(|recording| self.hand_over(recording));
     }
 

@@ -60,6 +60,27 @@ struct Shared {
     counts: Counts,
 }
 
+/// One recording's segments, for who waits for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Following(Arc<Outgoing>);
+
+/// A segment that was cut and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentSegment {
+    /// Who speaks.
+    pub participant: String,
+    /// Its number among the participant's segments.
+    pub index: u64,
+    /// Unix time of its first sample, in milliseconds.
+    pub start_ms: i64,
+    /// Unix time of its end, in milliseconds.
+    pub end_ms: i64,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Its key in the store, or its address as the API has told it; an API that takes all at the end tells none.
+    pub place: Option<String>,
+}
+
 /// The target, opened.
 enum Way {
     Store(Arc<dyn Store>),
@@ -160,6 +181,11 @@ impl SegmentSender {
             .is_some_and(|outgoing| !outgoing.is_all_cut())
     }
 
+    /// A recording's segments; `None` where none are cut of it.
+    pub(crate) fn following(&self, recording: RecordingId) -> Option<Following> {
+        self.0.as_ref()?.get(recording).map(Following)
+    }
+
     /// Waits until a recording's logs are not needed any more.
     pub(crate) async fn until_cut(&self, recording: RecordingId) {
         if let Some(outgoing) = self.0.as_ref().and_then(|shared| shared.get(recording)) {
@@ -208,6 +234,23 @@ impl SegmentSender {
     /// How things stand.
     pub(crate) fn figures(&self) -> SegmentFigures {
         self.0.as_ref().map(|shared| shared.figures()).unwrap_or_default()
+    }
+}
+
+impl Following {
+    /// Waits until all have arrived, or were given up: those that arrived, and how many were refused.
+    pub(crate) async fn arrived(&self) -> io::Result<(Vec<SentSegment>, u64)> {
+        self.0.until_over().await;
+        let told = self.0.ask(|journal| Ok((journal.segments()?, journal.refused))).await?;
+        let sent = told.0.into_iter().map(|(segment, sent)| SentSegment {
+            participant: segment.participant,
+            index: segment.index,
+            start_ms: segment.start_ms,
+            end_ms: segment.end_ms,
+            bytes: segment.bytes,
+            place: sent.map(|sent| sent.url),
+        });
+        Ok((sent.collect(), told.1))
     }
 }
 
@@ -263,6 +306,7 @@ impl Shared {
         let refused = outgoing.ask(|journal| Ok(journal.refused)).await.unwrap_or(0);
         info!(recording = %outgoing.id, refused, "all segments have arrived");
         self.lock().remove(&outgoing.id);
+        outgoing.end();
         if !self.config.keep_local && refused == 0 {
             remove_folder(outgoing.folder.clone()).await;
         }
