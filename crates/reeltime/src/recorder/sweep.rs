@@ -98,3 +98,43 @@ impl Recorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reeltime_core::log::{Counting, Purpose};
+    use reeltime_core::media::{Codec, Format};
+
+    use super::*;
+    use crate::catalogue::SqliteCatalogue;
+    use crate::recorder::{Asked, RecorderConfig, SessionRequest};
+    use crate::spool::FolderLock;
+    use crate::store::FolderStore;
+
+    #[tokio::test]
+    async fn who_does_not_look_is_told_of_being_idle_once_and_again_after_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::take(folder.path()).unwrap();
+        let catalogue = SqliteCatalogue::open(folder.path().join("c.db")).await.unwrap();
+        let store = FolderStore::open(folder.path().join("store")).await.unwrap();
+        let mut config = RecorderConfig::new(folder.path());
+        config.patience.idle = Duration::ZERO;
+        let recorder = Recorder::open(config, lock, Arc::new(catalogue), Arc::new(store)).await.unwrap();
+        let request = SessionRequest {
+            tenant: "default".to_owned(),
+            call: None,
+            participant: None,
+            format: Format { codec: Codec::S16le, rate: 8_000, channels: 1 },
+            counting: Counting::Arrival,
+            purpose: Purpose::Plain,
+            speaks_v1: false,
+        };
+        let (mut ingest, _) = recorder.open_session(request).await.unwrap();
+        for _ in 0..2 {
+            (0..100).for_each(|_| recorder.sweep_sessions(false));
+            assert_eq!(ingest.next_asked(), Some(Asked::Control(Control::Idle)));
+            assert_eq!(ingest.next_asked(), None);
+        }
+    }
+}

@@ -95,13 +95,16 @@ impl SegmentRecorder {
             return Err(SegmentError::NotCut);
         }
         let kept = recorder.keep_call(tenant, call).await?;
-        let segments = recorder.inner().segment_sender.following(kept.recording.id);
+        let Some(segments) = recorder.inner().segment_sender.following(kept.recording.id) else {
+            kept.end();
+            return Err(SegmentError::NotCut);
+        };
         Ok(Self {
             recorder: recorder.clone(),
             tenant: tenant.to_owned(),
             name: call.to_owned(),
-            segments: segments.ok_or(SegmentError::NotCut)?,
             call: kept,
+            segments,
             speakers: HashMap::new(),
             stopped: false,
         })
