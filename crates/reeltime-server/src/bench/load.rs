@@ -29,6 +29,9 @@ pub(crate) struct Load {
     /// Sessions at a time
     #[arg(long)]
     sessions: u64,
+    /// Sessions that speak in the same call; with one, each has a recording of its own
+    #[arg(long, default_value_t = 1)]
+    speakers: u64,
     /// Frames of 20 ms a session
     #[arg(long)]
     frames: u64,
@@ -137,6 +140,11 @@ async fn pace(sessions: &[Rc<Session>], frames: u64, start: Instant) -> anyhow::
     Ok(late)
 }
 
+/// The name of a session's speaker.
+pub(super) fn participant(session: u64) -> String {
+    format!("speaker-{session}")
+}
+
 /// One connection.
 struct Session {
     socket: TcpStream,
@@ -153,10 +161,15 @@ impl Session {
         let mut socket = TcpStream::connect(load.address).await.context("cannot connect")?;
         socket.set_nodelay(true)?;
         let clock = if load.fast { "&clock=samples" } else { "" };
+        let call = match load.speakers {
+            ..=1 => String::new(),
+            speakers => format!("&call=call-{}", number / speakers),
+        };
         let head = format!(
-            "GET /v1/ingest/pcm?codec=s16le&rate={}{clock} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
+            "GET /v1/ingest/pcm?codec=s16le&rate={}&participant={}{call}{clock} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             pcm::RATE,
+            participant(number),
             load.address
         );
         socket.write_all(head.as_bytes()).await?;
