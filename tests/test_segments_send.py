@@ -245,6 +245,28 @@ def test_a_segment_that_fails_is_kept_and_sent_later(sending, api, call):
     assert server.metric("reeltime_segments_failed_total") == 3
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_uploads_to_an_api_heed_the_limit_of_all_uploads(sending, api, live):
+    if not live:
+        api.fail("init-live", 404)
+    audio = utterances(0.5, hertz=500)
+    # A byte a second: longer than any test.
+    limited = sending(REELTIME_UPLOAD_BANDWIDTH="1").start()
+    other = sending().start()
+    for server in (limited, other):
+        speaker = Ingest(server, participant="p")
+        speaker.send(audio)
+        speaker.stop()
+        until("the segment to be cut", lambda: server.metric("reeltime_segments_cut_total") == 1)
+    completed(api)
+    assert len(api.blobs) == 1, "that of the other, which was cut later"
+    assert limited.metric("reeltime_segments_uploaded_total") == 0
+    limited.kill()
+    limited.settings.pop("REELTIME_UPLOAD_BANDWIDTH")
+    limited.start()
+    until("the other segment", lambda: len(api.blobs) == 2)
+
+
 def test_a_finalize_that_fails_is_kept_beside_the_files_and_tried_again(sending, api):
     api.fail("finalize", 500)
     server = sending(RECORDING_KEEP_LOCAL_AFTER_UPLOAD="true").start()

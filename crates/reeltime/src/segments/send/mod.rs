@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::recorder::{Clock, LiveRecording};
 use crate::spool::Disk;
-use crate::store::{Store, StoreError};
+use crate::store::{Bandwidth, Store, StoreError};
 
 mod api;
 mod config;
@@ -129,7 +129,8 @@ impl fmt::Debug for Shared {
 }
 
 impl SegmentSender {
-    /// Takes up what an earlier process left in the data folder. It blocks.
+    /// Takes up what an earlier process left in the data folder. `bandwidth` is what an API's uploads share with the
+    /// store's. It blocks.
     ///
     /// # Errors
     /// Where the folder cannot be made or read.
@@ -137,6 +138,7 @@ impl SegmentSender {
         config: Option<SegmentsConfig>,
         data_dir: &Path,
         store: &Arc<dyn Store>,
+        bandwidth: Option<Bandwidth>,
         spare: u64,
     ) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
@@ -145,7 +147,7 @@ impl SegmentSender {
         let to = match &config.target {
             Target::Store => Way::Store(Arc::clone(store)),
             Target::Api(target) => {
-                Way::Api(Box::new(api::Api::new(target.clone()).map_err(io::Error::other)?))
+                Way::Api(Box::new(api::Api::new(target.clone(), bandwidth).map_err(io::Error::other)?))
             }
         };
         let recordings = Mutex::new(left_over(&folder, &config.target.to_string())?);
