@@ -213,6 +213,25 @@ async fn closing_waits_for_a_store_that_is_away_and_what_waits_is_not_lost() {
     assert_is(&bench.heard(segment).await, &said);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_deleted_has_no_segments_and_closing_it_comes_to_an_end() {
+    let bench = Bench::open(|_| {}).await;
+    let mut call = bench.begin().await;
+    bench.store.set_away(true);
+    let (said, recording) = (pcm(3), call.recording());
+    say(&mut call, &[("alice", &said)]).await;
+    call.leave("alice").await;
+    while bench.recorder.segment_figures().failed == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(bench.recorder.delete(TENANT, recording).await.is_err(), "its bytes may still be there");
+    bench.store.set_away(false);
+    bench.recorder.delete(TENANT, recording).await.expect("it is deleted");
+    assert!(matches!(call.write("alice", PCM, &said.packets[0]).await, Err(SegmentError::Stopped)));
+    assert_eq!(close(call).await, SegmentSummary { recording, segments: Vec::new(), refused: 0 });
+    assert_eq!(bench.store.calls().iter().filter(|call| call.contains("segment_")).count(), 0);
+}
+
 /// Asks something of a call, which heeds it when `alice` is next written.
 async fn ask(bench: &Bench, call: &mut SegmentRecorder, control: Control) -> Result<(), SegmentError> {
     let (recorder, id) = (bench.recorder.clone(), call.recording());

@@ -143,10 +143,10 @@ async fn cost(plan: &Plan, store: &str, name: &str, amount: Amount, more: &[&str
     let cpu = server.cpu()? - before;
     let (puts, bytes) = (puts(&server).await?, count(&server, "reeltime_store_bytes_total", &UP).await?);
     let bundles = count(&server, "reeltime_bundles_total", &[""]).await?;
-    let made_anew = count(&server, "reeltime_live_mixes_total", &["made_anew"]).await?;
+    let kept = count(&server, "reeltime_live_mixes_total", &["\"kept\""]).await?;
     client::verify(&server, &report).await?;
     progress(&format!(
-        "{name}: {} sessions took {:.2} s of CPU, {puts:.0} PUTs ({bundles:.0} bundles), {:.1} MB, {made_anew:.0} mixes made anew",
+        "{name}: {} sessions took {:.2} s of CPU, {puts:.0} PUTs ({bundles:.0} bundles), {:.1} MB, {kept:.0} live mixes kept",
         amount.sessions,
         cpu.as_secs_f64(),
         bytes / 1e6

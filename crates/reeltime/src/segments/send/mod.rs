@@ -240,11 +240,13 @@ impl SegmentSender {
 }
 
 impl Following {
-    /// Waits until all have arrived, or were given up: those that arrived, and how many were refused.
+    /// Waits until all have arrived, or the rest was given up: those that arrived, and how many were refused.
     pub(crate) async fn arrived(&self) -> io::Result<(Vec<SentSegment>, u64)> {
         self.0.until_over().await;
-        let told = self.0.ask(|journal| Ok((journal.segments()?, journal.refused))).await?;
-        let sent = told.0.into_iter().map(|(segment, sent)| SentSegment {
+        let told = |journal: &mut Journal| Ok((journal.segments()?, journal.done, journal.refused));
+        let (segments, done, refused) = self.0.ask(told).await?;
+        let arrived = segments.into_iter().filter(|(_, sent)| done || sent.is_some());
+        let arrived = arrived.map(|(segment, sent)| SentSegment {
             participant: segment.participant,
             index: segment.index,
             start_ms: segment.start_ms,
@@ -252,7 +254,7 @@ impl Following {
             bytes: segment.bytes,
             place: sent.map(|sent| sent.url),
         });
-        Ok((sent.collect(), told.1))
+        Ok((arrived.collect(), refused))
     }
 }
 
