@@ -259,9 +259,11 @@ async fn what_is_said_in_a_pause_is_not_there_and_a_stop_stays() {
         let written = call.write(speaker, PCM, &said.packets[0]).await;
         assert!(matches!(written, Err(SegmentError::Stopped)));
     }
-    let summary = close(call).await;
-    let [segment] = &*summary.segments else { panic!("{summary:?}") };
-    let heard = bench.heard(segment).await;
+    // One, or two where the pause took long.
+    let mut heard = Vec::new();
+    for segment in close(call).await.segments {
+        heard.extend(bench.heard(&segment).await);
+    }
     assert!(heard.starts_with(&said.sound), "what was said before");
     assert!(
         heard[PACKET..].windows(said.sound.len()).any(|heard| heard == said.sound),
