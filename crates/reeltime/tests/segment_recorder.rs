@@ -57,12 +57,18 @@ impl Bench {
         body.map(|chunk| chunk.expect("readable").to_vec()).collect::<Vec<_>>().await.concat()
     }
 
+    /// The samples of a WAV file.
+    async fn samples(&self, key: &str) -> Vec<i16> {
+        let file = self.object(key).await;
+        let data = file.windows(4).position(|name| name == b"data").expect("a WAV file") + 8;
+        samples(&file[data..])
+    }
+
     /// The samples of a segment.
     async fn heard(&self, segment: &SentSegment) -> Vec<i16> {
-        let file = self.object(segment.place.as_deref().expect("it has a place")).await;
-        assert_eq!(file.len() as u64, segment.bytes);
-        let data = file.windows(4).position(|name| name == b"data").expect("a WAV file") + 8;
-        let samples = samples(&file[data..]);
+        let place = segment.place.as_deref().expect("it has a place");
+        assert_eq!(self.object(place).await.len() as u64, segment.bytes);
+        let samples = self.samples(place).await;
         let ms = (samples.len() / 2) as i64 * 1_000 / 48_000;
         assert!((segment.end_ms - segment.start_ms - ms).abs() <= 1, "{segment:?} lasts {ms} ms");
         samples
@@ -211,6 +217,26 @@ async fn closing_waits_for_a_store_that_is_away_and_what_waits_is_not_lost() {
     let summary = closing.await.expect("it closes");
     let [segment] = &*summary.segments else { panic!("{summary:?}") };
     assert_is(&bench.heard(segment).await, &said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_that_is_dropped_has_said_arrives_all_the_same() {
+    let bench = Bench::open(|config| config.patience.resume_window = Duration::ZERO).await;
+    let (mut call, said) = (bench.begin().await, pcm(3));
+    say(&mut call, &[("alice", &said)]).await;
+    let prefix = format!("recordings/{}/", call.recording());
+    drop(call);
+    let listed = format!("{prefix}segments.json");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while bench.store.list(&listed).await.expect("it is listed").is_empty() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let listed: serde_json::Value = serde_json::from_slice(&bench.object(&listed).await).expect("JSON");
+    let [segment] = &**listed["segments"].as_array().expect("a list") else { panic!("{listed}") };
+    let place = segment["filePath"].as_str().expect("a path");
+    assert_eq!(place, format!("{prefix}alice/segment_000.wav"));
+    assert_is(&bench.samples(place).await, &said);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,8 @@ use crate::recorder::{Asked, Control, Ingest, KeptCall, OpenError, Recorder, Ses
 /// ordinary recording.
 ///
 /// Sound is placed by when it is written. Who is silent need not be written: what is more than a second late is
-/// silence. Dropping it is losing the connection: the recording ends a little later, and its segments are sent all the
-/// same.
+/// silence. Dropping it is losing the connection: the recording ends once nobody has come back for a while
+/// ([`RecorderConfig::patience`](crate::RecorderConfig::patience)), and its segments are sent all the same.
 ///
 /// ```no_run
 /// use reeltime::segments::SegmentRecorder;
@@ -145,7 +145,7 @@ impl SegmentRecorder {
         ingest.audio(audio).await.map_err(|_| SegmentError::Stopped)
     }
 
-    /// A speaker leaves, and what he said is safe on the disk; he may come back. Nothing where he is not there.
+    /// A speaker leaves, and what was said is safe on the disk. Who is written again is back.
     pub async fn leave(&mut self, speaker: &str) {
         if let Some(ingest) = self.speakers.remove(speaker) {
             ingest.stop("left").await;
