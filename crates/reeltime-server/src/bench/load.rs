@@ -35,9 +35,9 @@ pub(crate) struct Load {
     /// Frames of 20 ms a session
     #[arg(long)]
     frames: u64,
-    /// As fast as they are taken, counted by samples; otherwise in real time
-    #[arg(long)]
-    fast: bool,
+    /// So many times faster than real time, 0: as fast as they are taken; counted by samples, unless 1
+    #[arg(long, default_value_t = 1)]
+    speed: u64,
 }
 
 /// What was sent.
@@ -107,11 +107,11 @@ async fn send_all(load: Load) -> anyhow::Result<Report> {
         sessions.iter().map(|session| tokio::task::spawn_local(session.clone().listen())).collect();
     say(CONNECTED)?;
     let start = Instant::now();
-    let late = match load.fast {
-        true => try_join_all(sessions.iter().map(|session| session.rush(load.frames)))
+    let late = match load.speed {
+        0 => try_join_all(sessions.iter().map(|session| session.rush(load.frames)))
             .await
             .map(|_| Duration::ZERO),
-        false => pace(&sessions, load.frames, start).await,
+        _ => pace(&sessions, load, start).await,
     }?;
     // A server that does not answer the close has taken everything all the same, or the figures will tell.
     let _ = timeout(GOODBYE, join_all(listening)).await;
@@ -122,16 +122,18 @@ async fn send_all(load: Load) -> anyhow::Result<Report> {
     })
 }
 
-/// Sends in real time: each millisecond those sessions whose turn it is. The result is the worst lateness.
-async fn pace(sessions: &[Rc<Session>], frames: u64, start: Instant) -> anyhow::Result<Duration> {
+/// Sends in its own time: each millisecond those sessions whose turn it is. The result is the worst lateness.
+async fn pace(sessions: &[Rc<Session>], load: Load, start: Instant) -> anyhow::Result<Duration> {
     let mut late = Duration::ZERO;
-    for beat in 0..(frames + 1) * FRAME {
+    for beat in 0..(load.frames.div_ceil(load.speed) + 1) * FRAME {
         let due = start + Duration::from_millis(beat);
         sleep_until(due).await;
         late = late.max(due.elapsed());
         for session in sessions.iter().skip((beat % FRAME) as usize).step_by(FRAME as usize) {
-            match beat / FRAME {
-                frame if frame < frames => session.frame(frame),
+            match beat / FRAME * load.speed {
+                first if first < load.frames => {
+                    (first..load.frames.min(first + load.speed)).for_each(|frame| session.frame(frame));
+                }
                 _ => session.close(),
             }
             session.flush()?;
@@ -160,7 +162,7 @@ impl Session {
     async fn open(load: Load, number: u64) -> anyhow::Result<Rc<Self>> {
         let mut socket = TcpStream::connect(load.address).await.context("cannot connect")?;
         socket.set_nodelay(true)?;
-        let clock = if load.fast { "&clock=samples" } else { "" };
+        let clock = if load.speed == 1 { "" } else { "&clock=samples" };
         let call = match load.speakers {
             ..=1 => String::new(),
             speakers => format!("&call=call-{}", number / speakers),

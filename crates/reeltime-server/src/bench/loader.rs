@@ -11,6 +11,9 @@ use super::load::{CONNECTED, Report};
 use super::process::{Server, command};
 use super::progress;
 
+/// As fast as it is taken.
+pub(super) const FAST: u64 = 0;
+
 /// How much is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Amount {
@@ -19,8 +22,8 @@ pub(super) struct Amount {
     pub(super) speakers: u64,
     /// Frames of 20 ms a session.
     pub(super) frames: u64,
-    /// As fast as they are taken.
-    pub(super) fast: bool,
+    /// So many times faster than real time, or [`FAST`].
+    pub(super) speed: u64,
 }
 
 impl Amount {
@@ -55,9 +58,9 @@ impl Loader {
             ("--sessions", amount.sessions.to_string()),
             ("--speakers", amount.speakers.to_string()),
             ("--frames", amount.frames.to_string()),
+            ("--speed", amount.speed.to_string()),
         ];
         arguments.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-        arguments.extend(amount.fast.then(|| "--fast".to_owned()));
         let mut child =
             command(&arguments, folder)?.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?).lines();
