@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 from harness import judges
+from harness.clients import CLIENTS
 from harness.media import play
 from harness.segments import BEGIN, Recording, Segment, wav
 from harness.server import of_tracks, until
 from segments_load import load
 
-CLIENT = Path(__file__).parent / "clients" / "segments.mjs"
 PITCHES = {"alice": 440, "bob": 660, "carol": 880, "dave": 1_100}
 
 
@@ -38,7 +38,17 @@ def speakers(utterances: int = 3) -> list[Segment]:
     return [Segment.tone(name, turn // 4, 1.5 * turn, PITCHES[name]) for turn, name in turns]
 
 
-def by_the_client(server, said: list[Segment]) -> dict:
+@pytest.fixture(scope="session")
+def client(tmp_path_factory):
+    """The client, clients/segments.mts, as its compiler makes it once its types hold."""
+    folder = tmp_path_factory.mktemp("client")
+    compiler = CLIENTS / "node_modules/.bin/tsc"
+    made = subprocess.run([compiler, "-p", CLIENTS, "--outDir", folder], capture_output=True, text=True, timeout=120)
+    assert made.returncode == 0, made.stdout
+    return folder / "segments.mjs"
+
+
+def by_the_client(client, server, said: list[Segment]) -> dict:
     """What a client that knows the API's document alone is told of a recording of these."""
     told = [
         {
@@ -57,14 +67,14 @@ def by_the_client(server, said: list[Segment]) -> dict:
         for name in PITCHES
     ]
     request = {"url": server.url(""), "session": "four", "begin": BEGIN, "speakers": told, "flaky": 3}
-    done = subprocess.run(["node", CLIENT], input=json.dumps(request), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["node", client], input=json.dumps(request), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_a_client_of_the_document_alone_records_four_speakers(server, tmp_path):
+def test_a_client_of_the_document_alone_records_four_speakers(client, server, tmp_path):
     said = speakers()
-    answer = by_the_client(server, said)
+    answer = by_the_client(client, server, said)
     recording = answer["recording"]
     assert recording["status"] == "completed"
     assert (recording["participantCount"], recording["segmentCount"]) == (4, 12)
@@ -438,9 +448,9 @@ def put_directly(s3, address: str, content: bytes) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_the_same_client_sends_to_the_store_itself(direct, s3, tmp_path):
+def test_the_same_client_sends_to_the_store_itself(client, direct, s3, tmp_path):
     said = speakers(2)
-    recording = by_the_client(direct, said)["recording"]
+    recording = by_the_client(client, direct, said)["recording"]
     assert (recording["status"], recording["segmentCount"], recording["missingSegments"]) == ("completed", 8, [])
     assert recording["totalSize"] == sum(len(each.content) for each in said)
     for each in said:

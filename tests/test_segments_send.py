@@ -1,17 +1,21 @@
 """Segments that the server cuts and sends: to its store, and to a recording API."""
 
 import json
+import os
 import re
+import subprocess
 import time
 import uuid
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from fakes.recording_api import KEY, RecordingApi
 from harness.clients import Ingest
 from harness.judges import decode, tone, wave_file
-from harness.server import run_reeltime, until
+from harness.media import play
+from harness.server import BINARY, run_reeltime, until
 from websockets.exceptions import ConnectionClosed
 
 RATE = 16_000
@@ -73,7 +77,8 @@ def numbered(segments: list[dict], ending: str) -> list[str]:
 
 def local_files(server) -> list[str]:
     folder = server.data_dir / "segments"
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    # Unlike pathlib it takes no notice of a folder that goes while it looks.
+    return sorted(str(Path(place, name).relative_to(folder)) for place, _, names in os.walk(folder) for name in names)
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac"])
@@ -241,6 +246,28 @@ def test_a_segment_that_fails_is_kept_and_sent_later(sending, api, call):
     assert server.metric("reeltime_segments_failed_total") == 3
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_uploads_to_an_api_heed_the_limit_of_all_uploads(sending, api, live):
+    if not live:
+        api.fail("init-live", 404)
+    audio = utterances(0.5, hertz=500)
+    # A byte a second: longer than any test.
+    limited = sending(REELTIME_UPLOAD_BANDWIDTH="1").start()
+    other = sending().start()
+    for server in (limited, other):
+        speaker = Ingest(server, participant="p")
+        speaker.send(audio)
+        speaker.stop()
+        until("the segment to be cut", lambda: server.metric("reeltime_segments_cut_total") == 1)
+    completed(api)
+    assert len(api.blobs) == 1, "that of the other, which was cut later"
+    assert limited.metric("reeltime_segments_uploaded_total") == 0
+    limited.kill()
+    limited.settings.pop("REELTIME_UPLOAD_BANDWIDTH")
+    limited.start()
+    until("the other segment", lambda: len(api.blobs) == 2)
+
+
 def test_a_finalize_that_fails_is_kept_beside_the_files_and_tried_again(sending, api):
     api.fail("finalize", 500)
     server = sending(RECORDING_KEEP_LOCAL_AFTER_UPLOAD="true").start()
@@ -358,3 +385,26 @@ def test_what_our_recorder_sends_our_api_makes_a_recording_of(new_server):
     until("the files to be gone", lambda: local_files(server) == [])
     assert server.metric("reeltime_segments_uploaded_total") == 3
     assert server.metric("reeltime_segments_failed_total") == 0
+
+
+def test_a_program_with_the_library_in_it_sends_a_channels_users_as_they_talk(api, tmp_path):
+    program = Path(BINARY).parent / "examples/record_segments"
+    assert program.exists(), f"missing: {program}. cargo test builds it."
+    command = (program, tmp_path / "data", "--api", api.url)
+    settings = os.environ | {"REELTIME_SEGMENTS_API_KEY": KEY}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not api.problems
+    told = spoken(completed(api))
+    assert {name: len(segments) for name, segments in told.items()} == {"alice": 2, "bob": 2}
+    for name, hertz in (("alice", 440), ("bob", 660)):
+        numbered(told[name], "flac")
+        for segment in told[name]:
+            sound = play(api.blobs[segment["filePath"]], tmp_path, "flac")
+            assert (sound.rate, len(sound.channels)) == (48_000, 2)
+            for channel in range(2):
+                assert sound.power(hertz, 0.05, 0.95, channel) > 0.05, "a second of the speaker's own"
+                assert sound.power(1_100 - hertz, 0.05, 0.95, channel) < 0.001, "and nothing of the other"
+            seconds = len(sound) / sound.rate
+            assert 0.98 <= seconds <= 1.02 + TAIL
+            assert seconds < 1.1 or sound.peak(1.05) == 0

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::load::Report;
+use super::load::{Report, participant};
 use super::pcm;
 use super::process::Server;
 
@@ -99,10 +99,12 @@ pub(super) async fn wait_complete(server: &Server, count: u64, patience: Duratio
 /// Checks that every sample that was sent was recorded, and that some recordings are what was sent bit for bit.
 pub(super) async fn verify(server: &Server, report: &Report) -> anyhow::Result<()> {
     let mut lost = 0;
-    for sent in &report.sessions {
+    for (number, sent) in report.sessions.iter().enumerate() {
         let id = sent.recording.as_deref().context("a session got no recording")?;
         let recording = json(server.address, &format!("/api/v1/recordings/{id}")).await?;
-        let track = &recording["tracks"][0];
+        let name = participant(number as u64);
+        let mut tracks = recording["tracks"].as_array().into_iter().flatten();
+        let track = tracks.find(|track| track["participant"] == *name).context("a session has no track")?;
         lost += sent.samples.abs_diff(recorded(track));
     }
     if lost > 0 {
@@ -111,7 +113,9 @@ pub(super) async fn verify(server: &Server, report: &Report) -> anyhow::Result<(
     let step = report.sessions.len().div_ceil(COMPARED).max(1);
     let mut stalled = 0;
     for (number, sent) in report.sessions.iter().enumerate().step_by(step) {
-        let path = format!("/api/v1/recordings/{}/stream", sent.recording.as_deref().unwrap_or_default());
+        let id = sent.recording.as_deref().unwrap_or_default();
+        let name = participant(number as u64);
+        let path = format!("/api/v1/recordings/{id}/stream?participant={name}&format=wav");
         let (_, wav) = get(server.address, &path).await?;
         stalled += usize::from(!is_whole(&wav, number as u64, sent.samples).with_context(|| path)?);
     }

@@ -29,12 +29,15 @@ pub(crate) struct Load {
     /// Sessions at a time
     #[arg(long)]
     sessions: u64,
+    /// Sessions that speak in the same call; with one, each has a recording of its own
+    #[arg(long, default_value_t = 1)]
+    speakers: u64,
     /// Frames of 20 ms a session
     #[arg(long)]
     frames: u64,
-    /// As fast as they are taken, counted by samples; otherwise in real time
-    #[arg(long)]
-    fast: bool,
+    /// So many times faster than real time, 0: as fast as they are taken; counted by samples, unless 1
+    #[arg(long, default_value_t = 1)]
+    speed: u64,
 }
 
 /// What was sent.
@@ -104,11 +107,11 @@ async fn send_all(load: Load) -> anyhow::Result<Report> {
         sessions.iter().map(|session| tokio::task::spawn_local(session.clone().listen())).collect();
     say(CONNECTED)?;
     let start = Instant::now();
-    let late = match load.fast {
-        true => try_join_all(sessions.iter().map(|session| session.rush(load.frames)))
+    let late = match load.speed {
+        0 => try_join_all(sessions.iter().map(|session| session.rush(load.frames)))
             .await
             .map(|_| Duration::ZERO),
-        false => pace(&sessions, load.frames, start).await,
+        _ => pace(&sessions, load, start).await,
     }?;
     // A server that does not answer the close has taken everything all the same, or the figures will tell.
     let _ = timeout(GOODBYE, join_all(listening)).await;
@@ -119,22 +122,29 @@ async fn send_all(load: Load) -> anyhow::Result<Report> {
     })
 }
 
-/// Sends in real time: each millisecond those sessions whose turn it is. The result is the worst lateness.
-async fn pace(sessions: &[Rc<Session>], frames: u64, start: Instant) -> anyhow::Result<Duration> {
+/// Sends in its own time: each millisecond those sessions whose turn it is. The result is the worst lateness.
+async fn pace(sessions: &[Rc<Session>], load: Load, start: Instant) -> anyhow::Result<Duration> {
     let mut late = Duration::ZERO;
-    for beat in 0..(frames + 1) * FRAME {
+    for beat in 0..(load.frames.div_ceil(load.speed) + 1) * FRAME {
         let due = start + Duration::from_millis(beat);
         sleep_until(due).await;
         late = late.max(due.elapsed());
         for session in sessions.iter().skip((beat % FRAME) as usize).step_by(FRAME as usize) {
-            match beat / FRAME {
-                frame if frame < frames => session.frame(frame),
+            match beat / FRAME * load.speed {
+                first if first < load.frames => {
+                    (first..load.frames.min(first + load.speed)).for_each(|frame| session.frame(frame));
+                }
                 _ => session.close(),
             }
             session.flush()?;
         }
     }
     Ok(late)
+}
+
+/// The name of a session's speaker.
+pub(super) fn participant(session: u64) -> String {
+    format!("speaker-{session}")
 }
 
 /// One connection.
@@ -152,11 +162,16 @@ impl Session {
     async fn open(load: Load, number: u64) -> anyhow::Result<Rc<Self>> {
         let mut socket = TcpStream::connect(load.address).await.context("cannot connect")?;
         socket.set_nodelay(true)?;
-        let clock = if load.fast { "&clock=samples" } else { "" };
+        let clock = if load.speed == 1 { "" } else { "&clock=samples" };
+        let call = match load.speakers {
+            ..=1 => String::new(),
+            speakers => format!("&call=call-{}", number / speakers),
+        };
         let head = format!(
-            "GET /v1/ingest/pcm?codec=s16le&rate={}{clock} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
+            "GET /v1/ingest/pcm?codec=s16le&rate={}&participant={}{call}{clock} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             pcm::RATE,
+            participant(number),
             load.address
         );
         socket.write_all(head.as_bytes()).await?;

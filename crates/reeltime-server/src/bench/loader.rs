@@ -11,20 +11,30 @@ use super::load::{CONNECTED, Report};
 use super::process::{Server, command};
 use super::progress;
 
+/// As fast as it is taken.
+pub(super) const FAST: u64 = 0;
+
 /// How much is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Amount {
     pub(super) sessions: u64,
+    /// Of these, how many speak in the same call; with one, each has a recording of its own.
+    pub(super) speakers: u64,
     /// Frames of 20 ms a session.
     pub(super) frames: u64,
-    /// As fast as they are taken.
-    pub(super) fast: bool,
+    /// So many times faster than real time, or [`FAST`].
+    pub(super) speed: u64,
 }
 
 impl Amount {
     /// Seconds of media, of all sessions.
     pub(super) fn session_seconds(&self) -> f64 {
         (self.sessions * self.frames) as f64 / super::pcm::FRAMES as f64
+    }
+
+    /// Recordings that come of it.
+    pub(super) const fn recordings(&self) -> u64 {
+        self.sessions.div_ceil(self.speakers)
     }
 
     /// Bytes of media, of all sessions.
@@ -46,10 +56,11 @@ impl Loader {
         let options = [
             ("--address", server.address.to_string()),
             ("--sessions", amount.sessions.to_string()),
+            ("--speakers", amount.speakers.to_string()),
             ("--frames", amount.frames.to_string()),
+            ("--speed", amount.speed.to_string()),
         ];
         arguments.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
-        arguments.extend(amount.fast.then(|| "--fast".to_owned()));
         let mut child =
             command(&arguments, folder)?.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?).lines();

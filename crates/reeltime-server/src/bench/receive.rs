@@ -46,7 +46,8 @@ impl Receiver {
 /// CPU and memory of 1,000 sessions for a minute.
 pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let seconds = plan.pick(60, 10);
-    let amount = Amount { sessions: plan.pick(1_000, 200), frames: seconds * pcm::FRAMES, fast: false };
+    let amount =
+        Amount { sessions: plan.pick(1_000, 200), speakers: 1, frames: seconds * pcm::FRAMES, speed: 1 };
     plan.scratch.touch_memory(2 * amount.bytes())?;
     let sink = cost(plan, Receiver::Sink, amount).await?;
     let recorder = cost(plan, Receiver::Recorder, amount).await?;

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::figure::{Better, Figure};
-use super::loader::{Amount, Loader};
+use super::loader::{Amount, FAST, Loader};
 use super::process::Server;
 use super::{Plan, client, pcm, progress};
 
@@ -35,6 +35,7 @@ const DOLLARS_PER_1000_PUTS: f64 = 0.005;
 /// Everything that is measured at a remote store.
 pub(super) async fn measure(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
     let mut figures = safety(plan, store).await?;
+    figures.extend(mixes(plan, store).await?);
     figures.extend(hang_ups(plan, store).await?);
     figures.extend(all_at_once(plan, store).await?);
     Ok(figures)
@@ -58,15 +59,14 @@ async fn start(
 /// CPU with audio going up during the call, against the same recordings uploaded at their end; and how much goes up.
 async fn safety(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
     let seconds = plan.pick(120, 12);
-    let amount = Amount { sessions: plan.pick(100, 20), frames: seconds * pcm::FRAMES, fast: false };
+    let amount =
+        Amount { sessions: plan.pick(100, 20), speakers: 1, frames: seconds * pcm::FRAMES, speed: 1 };
     let off = cost(plan, store, "at-the-end", amount, OFF).await?;
     let on = cost(plan, store, "meanwhile", amount, &[]).await?;
     // Long enough for files that are uploaded while they grow; not in real time, since that would take an hour.
-    let long = Amount { sessions: 20, frames: plan.pick(3_600, 600) * pcm::FRAMES, fast: true };
+    let long = Amount { sessions: 20, speakers: 1, frames: plan.pick(3_600, 600) * pcm::FRAMES, speed: FAST };
     let long_off = cost(plan, store, "long-at-the-end", long, OFF).await?;
     let long_on = cost(plan, store, "long-meanwhile", long, &[]).await?;
-    let per = |cost: &Cost, amount: Amount| cost.cpu.as_secs_f64() * 1_000.0 / amount.session_seconds();
-    let each = |cost: &Cost| per(cost, amount);
     // Bundles of 1,000 calls are as many as those of 100; what goes up at each call's end is not.
     let hour = 3_600.0 / seconds as f64;
     let bundles = on.bundles * hour;
@@ -81,21 +81,48 @@ async fn safety(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
         segments / 1_000.0 * DOLLARS_PER_1000_PUTS
     ));
     Ok(vec![
-        Figure::new("store_cpu_ratio", each(&on), "ms CPU a session-second", Better::Lower)
-            .against("uploaded at the end", each(&off))
+        Figure::new("store_cpu_ratio", on.per_second(amount), "ms CPU a session-second", Better::Lower)
+            .against("uploaded at the end", off.per_second(amount))
             .bar(1.5),
         Figure::new(
             "store_cpu_ratio_long",
-            per(&long_on, long),
+            long_on.per_second(long),
             "ms CPU a session-second, sent fast",
             Better::Lower,
         )
-        .against("uploaded at the end", per(&long_off, long))
+        .against("uploaded at the end", long_off.per_second(long))
         .bar(1.5),
         Figure::new("store_puts_per_hour", puts, "PUTs an hour at 1,000 calls", Better::Lower)
             .against("segments of 10 s", segments),
         Figure::new("store_bytes_per_hour", bytes / 1e9, "GB an hour at 1,000 calls", Better::Lower),
     ])
+}
+
+/// The same for calls of two speakers, whose mix is kept in a format: of these only WAV is made during the call.
+async fn mixes(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
+    let amount = Amount {
+        sessions: plan.pick(20, 8),
+        speakers: 2,
+        frames: plan.pick(1_800, 600) * pcm::FRAMES,
+        // Slow enough to be mixed meanwhile.
+        speed: 30,
+    };
+    let mut figures = Vec::new();
+    for format in ["wav", "flac", "ogg"] {
+        let kept = format!("{format}:mono");
+        let kept = ["--renditions", &kept];
+        let off = cost(plan, store, &format!("{format}-at-the-end"), amount, &[OFF, &kept].concat()).await?;
+        let on = cost(plan, store, &format!("{format}-meanwhile"), amount, &kept).await?;
+        let name = format!("store_cpu_ratio_mix_{format}");
+        let figure = Figure::new(
+            &name,
+            on.per_second(amount),
+            "ms CPU a session-second, 30 times real time",
+            Better::Lower,
+        );
+        figures.push(figure.against("uploaded at the end", off.per_second(amount)));
+    }
+    Ok(figures)
 }
 
 struct Cost {
@@ -105,18 +132,26 @@ struct Cost {
     bytes: f64,
 }
 
+impl Cost {
+    /// Milliseconds of CPU for each second of each session.
+    fn per_second(&self, amount: Amount) -> f64 {
+        self.cpu.as_secs_f64() * 1_000.0 / amount.session_seconds()
+    }
+}
+
 async fn cost(plan: &Plan, store: &str, name: &str, amount: Amount, more: &[&str]) -> anyhow::Result<Cost> {
     let (server, folder) = start(plan, store, name, 2 * amount.bytes(), more).await?;
     let before = server.cpu()?;
     let load = Loader::start(&server, amount, folder.path()).await?;
     let report = load.finish().await?;
-    client::wait_complete(&server, amount.sessions, PATIENCE).await?;
+    client::wait_complete(&server, amount.recordings(), PATIENCE).await?;
     let cpu = server.cpu()? - before;
     let (puts, bytes) = (puts(&server).await?, count(&server, "reeltime_store_bytes_total", &UP).await?);
     let bundles = count(&server, "reeltime_bundles_total", &[""]).await?;
+    let kept = count(&server, "reeltime_live_mixes_total", &["\"kept\""]).await?;
     client::verify(&server, &report).await?;
     progress(&format!(
-        "{name}: {} sessions took {:.2} s of CPU, {puts:.0} PUTs ({bundles:.0} bundles), {:.1} MB",
+        "{name}: {} sessions took {:.2} s of CPU, {puts:.0} PUTs ({bundles:.0} bundles), {:.1} MB, {kept:.0} live mixes kept",
         amount.sessions,
         cpu.as_secs_f64(),
         bytes / 1e6
@@ -264,12 +299,12 @@ async fn settle(server: &Server) -> anyhow::Result<()> {
 
 /// How long the store takes to have 1,000 calls that end in the same moment.
 async fn all_at_once(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
-    let amount = Amount { sessions: plan.pick(1_000, 100), frames: 30 * pcm::FRAMES, fast: false };
+    let amount = Amount { sessions: plan.pick(1_000, 100), speakers: 1, frames: 30 * pcm::FRAMES, speed: 1 };
     let (server, folder) = start(plan, store, "at-once", 2 * amount.bytes(), &[]).await?;
     let load = Loader::start(&server, amount, folder.path()).await?;
     let report = load.finish().await?;
     let start = Instant::now();
-    client::wait_complete(&server, amount.sessions, PATIENCE).await?;
+    client::wait_complete(&server, amount.recordings(), PATIENCE).await?;
     let seconds = start.elapsed().as_secs_f64();
     client::verify(&server, &report).await?;
     server.kill().await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::figure::{Better, Figure};
 use super::load::Report;
-use super::loader::{Amount, Loader};
+use super::loader::{Amount, FAST, Loader};
 use super::process::Server;
 use super::{Plan, client, pcm, progress};
 
@@ -14,7 +14,7 @@ const BEAT: Duration = Duration::from_millis(100);
 /// Growth while 20 sessions send three hours each, as fast as they are taken.
 pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Vec<Figure>> {
     let seconds = plan.pick(3 * 3_600, 600);
-    let amount = Amount { sessions: 20, frames: seconds * pcm::FRAMES, fast: true };
+    let amount = Amount { sessions: 20, speakers: 1, frames: seconds * pcm::FRAMES, speed: FAST };
     // The logs, and the files made of them before the logs go.
     let folder = plan.scratch.folder("slope", amount.bytes() * 11 / 5)?;
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"];

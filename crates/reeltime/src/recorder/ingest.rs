@@ -333,6 +333,9 @@ impl Ingest {
     /// Applies a control; none where it has become pointless.
     fn apply(&mut self, Asking { control, done }: Asking) -> Option<Control> {
         let now = self.recorder.inner().clock.now();
+        if control == Control::Idle {
+            self.live.heed_idle();
+        }
         // It may have spoken since the sweep looked.
         let idle = self.live.presence().verdict(now, self.recorder.inner().config.patience) == Verdict::Idle;
         if control == Control::Idle && !idle {

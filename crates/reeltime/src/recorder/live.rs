@@ -251,6 +251,8 @@ pub(crate) struct LiveSession {
     heard: AtomicU64,
     lost: AtomicU64,
     ended: AtomicBool,
+    /// It was asked to end since it is idle, and has not looked yet.
+    idle_asked: AtomicBool,
     /// Samples that the node from which it was taken over had received and not shipped, as far as anybody can know; 0
     /// once its client is back.
     pub(crate) missing: AtomicU64,
@@ -293,6 +295,7 @@ impl LiveSession {
             heard: AtomicU64::new(now.0),
             lost,
             ended: AtomicBool::new(false),
+            idle_asked: AtomicBool::new(false),
             missing: AtomicU64::new(0),
         }
     }
@@ -309,10 +312,18 @@ impl LiveSession {
         self.connections.load(Ordering::Acquire) == number
     }
 
-    /// Hands a control to the connection.
+    /// Hands a control to the connection; that it is idle once, however long it does not look.
     pub(crate) fn ask(&self, control: Control, done: Option<oneshot::Sender<()>>) {
+        if control == Control::Idle && self.idle_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let _ = self.control.send(Asking { control, done });
         self.bell.ring(bell::CONTROL);
+    }
+
+    /// It has looked: it may be asked again.
+    pub(crate) fn heed_idle(&self) {
+        self.idle_asked.store(false, Ordering::Release);
     }
 
     pub(crate) fn presence(&self) -> Presence {

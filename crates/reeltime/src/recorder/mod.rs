@@ -27,7 +27,7 @@ use crate::segments::receive::{self, Receivers};
 use crate::segments::send::{SegmentFigures, SegmentSender, SegmentsConfig};
 use crate::ship::{self, Node, NotShipping, Shipped, Shipping};
 use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
-use crate::store::{Store, Throttled, Watched};
+use crate::store::{Bandwidth, Store, Throttled, Watched};
 use crate::upload::Retry;
 
 mod ahead;
@@ -71,6 +71,7 @@ pub(crate) use clock::{Clock, RecordingClock};
 pub(crate) use live::LiveRecording;
 pub(crate) use publish::Settled;
 use registry::Registry;
+pub(crate) use sessions::KeptCall;
 
 /// What a recorder is told. [`RecorderConfig::new`] has the defaults.
 #[derive(Clone, Debug)]
@@ -266,13 +267,15 @@ impl Recorder {
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);
-        let store = match config.upload_bandwidth {
-            0 => store,
-            limit => Arc::new(Throttled::new(store, limit)),
+        let bandwidth = (config.upload_bandwidth > 0).then(|| Bandwidth::new(config.upload_bandwidth));
+        let store = match &bandwidth {
+            None => store,
+            Some(bandwidth) => Arc::new(Throttled::sharing(store, bandwidth.clone())),
         };
         let watched = Arc::new(Watched::new(store));
         let store: Arc<dyn Store> = Arc::<Watched>::clone(&watched);
-        let segment_sender = SegmentSender::open(config.segments.clone(), &config.data_dir, &store, spare)
+        let segments = config.segments.clone();
+        let segment_sender = SegmentSender::open(segments, &config.data_dir, &store, bandwidth, spare)
             .map_err(Error::Spool)?;
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),

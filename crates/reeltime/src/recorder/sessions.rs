@@ -89,11 +89,10 @@ impl Recorder {
     /// [`OpenError::Refused`] while nothing new is taken; [`OpenError::NameTooLong`].
     pub async fn open_session(&self, request: SessionRequest) -> Result<(Ingest, SessionInfo), OpenError> {
         self.admit()?;
-        let name_fits = |name: &Option<String>| name.as_ref().is_none_or(|name| name.len() <= 1024);
-        if !name_fits(&request.call) || !name_fits(&request.participant) {
+        if ![&request.call, &request.participant].into_iter().flatten().all(|name| name_fits(name)) {
             return Err(OpenError::NameTooLong);
         }
-        let (recording, new) = self.join(&request);
+        let (recording, new) = self.join(&request.tenant, request.call.as_deref(), request.purpose);
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let live = self.begin_session(&recording, request, hash_token(&token));
         if new {
@@ -127,18 +126,28 @@ impl Recorder {
         Ok((ingest, info))
     }
 
-    fn join(&self, request: &SessionRequest) -> (Arc<LiveRecording>, bool) {
-        self.inner().registry.join(&request.tenant, request.call.as_deref(), || {
-            let id = RecordingId(Uuid::now_v7());
-            let created = Clock::utc();
-            LiveRecording::new(
-                id,
-                request.tenant.clone(),
-                request.call.clone(),
-                request.purpose,
-                created,
-                None,
-            )
+    /// Keeps a call's recording going, with sessions or without, for as long as the result lives.
+    ///
+    /// # Errors
+    /// As [`Self::open_session`].
+    pub(crate) async fn keep_call(&self, tenant: &str, call: &str) -> Result<KeptCall, OpenError> {
+        self.admit()?;
+        if !name_fits(call) {
+            return Err(OpenError::NameTooLong);
+        }
+        let (recording, new) = self.join(tenant, Some(call), Purpose::Plain);
+        let kept = KeptCall { recorder: self.clone(), recording };
+        if new {
+            self.follow_segments(&kept.recording);
+            self.enter(&kept.recording).await;
+        }
+        Ok(kept)
+    }
+
+    fn join(&self, tenant: &str, call: Option<&str>, purpose: Purpose) -> (Arc<LiveRecording>, bool) {
+        self.inner().registry.join(tenant, call, || {
+            let (id, call) = (RecordingId(Uuid::now_v7()), call.map(str::to_owned));
+            LiveRecording::new(id, tenant.to_owned(), call, purpose, Clock::utc(), None)
         })
     }
 
@@ -245,6 +254,28 @@ impl Recorder {
     }
 }
 
+/// A call that is kept going.
+#[derive(Debug)]
+pub(crate) struct KeptCall {
+    recorder: Recorder,
+    pub(crate) recording: Arc<LiveRecording>,
+}
+
+impl KeptCall {
+    /// Ends the call's recording at once, unless others feed it.
+    pub(crate) fn end(self) {
+        let (recorder, recording) = (self.recorder.clone(), Arc::clone(&self.recording));
+        drop(self);
+        recorder.end_call(&recording);
+    }
+}
+
+impl Drop for KeptCall {
+    fn drop(&mut self) {
+        self.recording.session_closed(self.recorder.inner().clock.now());
+    }
+}
+
 /// Tells who waits, once what was applied is synced.
 pub(super) fn settle(live: &LiveSession, done: Option<oneshot::Sender<()>>) {
     let Some(done) = done else { return };
@@ -253,6 +284,10 @@ pub(super) fn settle(live: &LiveSession, done: Option<oneshot::Sender<()>>) {
         log.sync().await;
         let _ = done.send(());
     });
+}
+
+const fn name_fits(name: &str) -> bool {
+    name.len() <= 1024
 }
 
 fn made_up_participant(session: SessionId) -> String {

@@ -75,10 +75,19 @@ impl Recorder {
     pub(crate) fn end_recordings(&self) {
         let now = self.inner().clock.now();
         let linger = self.inner().config.call_linger;
-        let over = |recording: &LiveRecording| {
+        self.end_where(|recording| {
             let linger = if recording.call.is_some() { linger } else { Duration::ZERO };
             recording.end_if_empty(now, linger)
-        };
+        });
+    }
+
+    /// Ends a call's recording without waiting for others to join, where nothing feeds it.
+    pub(crate) fn end_call(&self, call: &LiveRecording) {
+        let now = self.inner().clock.now();
+        self.end_where(|recording| recording.id == call.id && recording.end_if_empty(now, Duration::ZERO));
+    }
+
+    fn end_where(&self, over: impl Fn(&LiveRecording) -> bool) {
         self.inner().registry.end_where(over).into_iter().for_each(|recording| self.hand_over(recording));
     }
 
@@ -86,6 +95,46 @@ impl Recorder {
     pub(crate) fn end_recording(&self, recording: &Arc<LiveRecording>) {
         if recording.call.is_none() && recording.end_if_empty(self.inner().clock.now(), Duration::ZERO) {
             self.hand_over(Arc::clone(recording));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reeltime_core::log::{Counting, Purpose};
+    use reeltime_core::media::{Codec, Format};
+
+    use super::*;
+    use crate::catalogue::SqliteCatalogue;
+    use crate::recorder::{Asked, RecorderConfig, SessionRequest};
+    use crate::spool::FolderLock;
+    use crate::store::FolderStore;
+
+    #[tokio::test]
+    async fn who_does_not_look_is_told_of_being_idle_once_and_again_after_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::take(folder.path()).unwrap();
+        let catalogue = SqliteCatalogue::open(folder.path().join("c.db")).await.unwrap();
+        let store = FolderStore::open(folder.path().join("store")).await.unwrap();
+        let mut config = RecorderConfig::new(folder.path());
+        config.patience.idle = Duration::ZERO;
+        let recorder = Recorder::open(config, lock, Arc::new(catalogue), Arc::new(store)).await.unwrap();
+        let request = SessionRequest {
+            tenant: "default".to_owned(),
+            call: None,
+            participant: None,
+            format: Format { codec: Codec::S16le, rate: 8_000, channels: 1 },
+            counting: Counting::Arrival,
+            purpose: Purpose::Plain,
+            speaks_v1: false,
+        };
+        let (mut ingest, _) = recorder.open_session(request).await.unwrap();
+        for _ in 0..2 {
+            (0..100).for_each(|_| recorder.sweep_sessions(false));
+            assert_eq!(ingest.next_asked(), Some(Asked::Control(Control::Idle)));
+            assert_eq!(ingest.next_asked(), None);
         }
     }
 }

@@ -33,6 +33,7 @@ pub use mount::MountedStore;
 pub use prefix::Prefix;
 pub use s3::S3Store;
 pub use stream::{ByteSender, ByteStream, CHUNK, StreamClosed};
+pub(crate) use throttled::Bandwidth;
 pub use throttled::Throttled;
 pub use vercel::VercelStore;
 pub use watched::{Health, Watched};

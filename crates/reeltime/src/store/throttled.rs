@@ -24,18 +24,44 @@ const BURST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Throttled {
     store: Arc<dyn Store>,
-    bucket: Arc<Bucket>,
+    bandwidth: Bandwidth,
+}
+
+/// Bytes a second that may be sent, shared by all who hold a clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Bandwidth(Arc<Bucket>);
+
+impl Bandwidth {
+    /// One at least.
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
+        Self(Arc::new(Bucket::new(bytes_per_second)))
+    }
+
+    /// Waits until all of this may go in one go.
+    pub(crate) async fn take(&self, bytes: u64) {
+        let mut left = bytes;
+        while left > 0 {
+            let piece = left.min(PIECE as u64);
+            self.0.take(piece as usize).await;
+            left -= piece;
+        }
+    }
 }
 
 impl Throttled {
     /// Holds the uploads to `store` back to `bytes_per_second`, of which one at least.
     pub fn new(store: Arc<dyn Store>, bytes_per_second: u64) -> Self {
-        Self { store, bucket: Arc::new(Bucket::new(bytes_per_second)) }
+        Self::sharing(store, Bandwidth::new(bytes_per_second))
+    }
+
+    /// Holds them back together with others.
+    pub(crate) fn sharing(store: Arc<dyn Store>, bandwidth: Bandwidth) -> Self {
+        Self { store, bandwidth }
     }
 
     fn held_back(&self, mut body: ByteStream) -> ByteStream {
         let (sender, slow) = ByteStream::channel(1);
-        let bucket = Arc::clone(&self.bucket);
+        let bucket = Arc::clone(&self.bandwidth.0);
         // It ends with the body, or with whoever reads it.
         tokio::spawn(async move {
             while let Some(chunk) = body.next().await {
@@ -170,12 +196,7 @@ impl PartStore for Throttled {
         number: u32,
         body: Bytes,
     ) -> Result<PartTag, StoreError> {
-        let mut left = body.len();
-        while left > 0 {
-            let piece = left.min(PIECE);
-            self.bucket.take(piece).await;
-            left -= piece;
-        }
+        self.bandwidth.take(body.len() as u64).await;
         let (parts, inner) = parts_of(&*self.store, key)?;
         parts.put_part(&inner, upload, number, body).await
     }

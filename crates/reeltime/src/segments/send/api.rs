@@ -15,7 +15,7 @@ use url::Url;
 use super::config::ApiTarget;
 use super::error::SendError;
 use super::journal::{Begun, Segment, Sent};
-use crate::store::read_file;
+use crate::store::{Bandwidth, read_file};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -31,6 +31,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub(super) struct Api {
     client: Client,
     target: ApiTarget,
+    bandwidth: Option<Bandwidth>,
 }
 
 /// Where a segment is to be put.
@@ -43,7 +44,7 @@ pub(super) struct Place {
 impl Api {
     /// # Errors
     /// Where this machine has no certificates to trust.
-    pub(super) fn new(target: ApiTarget) -> Result<Self, SendError> {
+    pub(super) fn new(target: ApiTarget, bandwidth: Option<Bandwidth>) -> Result<Self, SendError> {
         // Whoever installed one before has the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -52,7 +53,14 @@ impl Api {
             .user_agent(concat!("reeltime/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| unreachable("the recording API", error))?;
-        Ok(Self { client, target })
+        Ok(Self { client, target, bandwidth })
+    }
+
+    /// Waits for a segment's share of the bandwidth: before its address is asked for, which does not live for ever.
+    pub(super) async fn await_share(&self, segment: &Segment) {
+        if let Some(bandwidth) = &self.bandwidth {
+            bandwidth.take(segment.bytes).await;
+        }
     }
 
     /// Tells the API that a recording has begun; its id there. The same recording again has the same id.

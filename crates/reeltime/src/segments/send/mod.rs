@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::recorder::{Clock, LiveRecording};
 use crate::spool::Disk;
-use crate::store::{Store, StoreError};
+use crate::store::{Bandwidth, Store, StoreError};
 
 mod api;
 mod config;
@@ -58,6 +58,27 @@ struct Shared {
     turns: Semaphore,
     recordings: Mutex<HashMap<RecordingId, Arc<Outgoing>>>,
     counts: Counts,
+}
+
+/// One recording's segments, for who waits for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Following(Arc<Outgoing>);
+
+/// A segment that was cut and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentSegment {
+    /// Who speaks.
+    pub participant: String,
+    /// Its number among the participant's segments.
+    pub index: u64,
+    /// Unix time of its first sample, in milliseconds.
+    pub start_ms: i64,
+    /// Unix time of its end, in milliseconds.
+    pub end_ms: i64,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Its key in the store, or its address as the API has told it; an API that takes all at the end tells none.
+    pub place: Option<String>,
 }
 
 /// The target, opened.
@@ -108,7 +129,8 @@ impl fmt::Debug for Shared {
 }
 
 impl SegmentSender {
-    /// Takes up what an earlier process left in the data folder. It blocks.
+    /// Takes up what an earlier process left in the data folder. `bandwidth` is what an API's uploads share with the
+    /// store's. It blocks.
     ///
     /// # Errors
     /// Where the folder cannot be made or read.
@@ -116,6 +138,7 @@ impl SegmentSender {
         config: Option<SegmentsConfig>,
         data_dir: &Path,
         store: &Arc<dyn Store>,
+        bandwidth: Option<Bandwidth>,
         spare: u64,
     ) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
@@ -124,7 +147,7 @@ impl SegmentSender {
         let to = match &config.target {
             Target::Store => Way::Store(Arc::clone(store)),
             Target::Api(target) => {
-                Way::Api(Box::new(api::Api::new(target.clone()).map_err(io::Error::other)?))
+                Way::Api(Box::new(api::Api::new(target.clone(), bandwidth).map_err(io::Error::other)?))
             }
         };
         let recordings = Mutex::new(left_over(&folder, &config.target.to_string())?);
@@ -158,6 +181,11 @@ impl SegmentSender {
             .as_ref()
             .and_then(|shared| shared.get(recording))
             .is_some_and(|outgoing| !outgoing.is_all_cut())
+    }
+
+    /// A recording's segments; `None` where none are cut of it.
+    pub(crate) fn following(&self, recording: RecordingId) -> Option<Following> {
+        self.0.as_ref()?.get(recording).map(Following)
     }
 
     /// Waits until a recording's logs are not needed any more.
@@ -208,6 +236,25 @@ impl SegmentSender {
     /// How things stand.
     pub(crate) fn figures(&self) -> SegmentFigures {
         self.0.as_ref().map(|shared| shared.figures()).unwrap_or_default()
+    }
+}
+
+impl Following {
+    /// Waits until all have arrived, or the rest was given up: those that arrived, and how many were refused.
+    pub(crate) async fn arrived(&self) -> io::Result<(Vec<SentSegment>, u64)> {
+        self.0.until_over().await;
+        let told = |journal: &mut Journal| Ok((journal.segments()?, journal.done, journal.refused));
+        let (segments, done, refused) = self.0.ask(told).await?;
+        let arrived = segments.into_iter().filter(|(_, sent)| done || sent.is_some());
+        let arrived = arrived.map(|(segment, sent)| SentSegment {
+            participant: segment.participant,
+            index: segment.index,
+            start_ms: segment.start_ms,
+            end_ms: segment.end_ms,
+            bytes: segment.bytes,
+            place: sent.map(|sent| sent.url),
+        });
+        Ok((arrived.collect(), refused))
     }
 }
 
@@ -263,6 +310,7 @@ impl Shared {
         let refused = outgoing.ask(|journal| Ok(journal.refused)).await.unwrap_or(0);
         info!(recording = %outgoing.id, refused, "all segments have arrived");
         self.lock().remove(&outgoing.id);
+        outgoing.end();
         if !self.config.keep_local && refused == 0 {
             remove_folder(outgoing.folder.clone()).await;
         }

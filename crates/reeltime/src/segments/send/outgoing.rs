@@ -29,6 +29,8 @@ pub(super) struct Outgoing {
     pub(super) changed: Notify,
     /// Becomes true when nothing more will be cut: nobody needs the logs any more.
     cut: watch::Sender<bool>,
+    /// Becomes true when nothing more is done for it: all has arrived, or it was given up.
+    over: watch::Sender<bool>,
     /// Who is in the middle of a segment.
     pub(super) speaking: AtomicUsize,
     /// Somebody sends them.
@@ -60,6 +62,7 @@ impl Outgoing {
             journal: Mutex::new(journal),
             changed: Notify::new(),
             cut,
+            over: watch::Sender::new(false),
             speaking: AtomicUsize::new(0),
             sending: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -140,6 +143,16 @@ impl Outgoing {
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
+    /// Nothing more is done for it.
+    pub(super) fn end(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Waits until nothing more is done for it.
+    pub(super) async fn until_over(&self) {
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
     pub(super) fn add_task(&self, task: AbortHandle) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
@@ -148,5 +161,6 @@ impl Outgoing {
     pub(super) fn abandon(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
         self.all_cut();
+        self.end();
     }
 }

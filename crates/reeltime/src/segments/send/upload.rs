@@ -179,6 +179,7 @@ async fn arrive(
             let Way::Live(id) = way else {
                 return Err(SendError::Answer { what: "the journal", lacks: "the recording's id" });
             };
+            api.await_share(segment).await;
             let place = api.place(id, segment).await?;
             put_segment(api, segment, &place, &file).await
         }
@@ -280,6 +281,7 @@ async fn send_batch(
         let file = outgoing.folder.join(&segment.file);
         let mut tries = 0;
         let sent = loop {
+            api.await_share(&segment).await;
             match put_segment(api, &segment, &place, &file).await {
                 Err(error @ (SendError::Unavailable { .. } | SendError::Busy { .. })) => {
                     tokio::time::sleep(shared.failed(outgoing, &error, tries)).await;
