@@ -69,6 +69,10 @@ power-loss COUNT="10000":
 packets COUNT="10000000":
     REELTIME_PACKETS={{COUNT}} cargo test --release -p reeltime-core --test timeline a_long_run -- --nocapture
 
+# Mix COUNT calls while they go on, with everything that may happen in them, and compare every sample with a mix at the end
+mixes COUNT="1000":
+    REELTIME_MIXES={{COUNT}} cargo test --release -p reeltime-core --test mix grow -- --nocapture
+
 # The figures of speed and memory, as one JSON document
 bench *ARGS:
     cargo run --release --package reeltime-server -- bench --json {{ARGS}}

@@ -1,6 +1,6 @@
 //! What files say of themselves.
 
-use reeltime_core::codec::{Chapter, Tags};
+use reeltime_core::codec::{Chapter, Spec, Tags};
 use reeltime_core::media::Container::{self, Flac, Mp3, Mp4, Ogg, Wav, Webm};
 
 use crate::judges::{ffmpeg, ffprobe, line, mediainfo, mpg123, run_silently, syom, text};
