@@ -83,7 +83,11 @@ class S3:
         if self.process and self.process.poll() is None:
             self.resume()
             self.process.terminate()
-            self.process.wait(10)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                # Garage waits for connections that are kept alive.
+                self.kill()
 
     def suspend(self) -> None:
         """It takes connections and says nothing."""
