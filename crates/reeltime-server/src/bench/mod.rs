@@ -76,9 +76,18 @@ enum Group {
     /// Mixes and formats against ffmpeg, and how soon they are heard
     #[value(alias = "mix_to_wav")]
     Formats,
-    /// A store elsewhere: CPU, PUTs, hang-ups (needs --store-url)
-    #[value(alias = "hang_up_worst")]
+    /// A store elsewhere: CPU and PUTs (needs --store-url)
     StoreCpuRatio,
+    /// A store elsewhere: how soon recordings are whole in it (needs --store-url)
+    #[value(alias = "hang_up_worst")]
+    HangUpLengthRatio,
+}
+
+impl Group {
+    /// Whether it needs a store that lies elsewhere.
+    const fn is_remote(self) -> bool {
+        matches!(self, Self::StoreCpuRatio | Self::HangUpLengthRatio)
+    }
 }
 
 /// How much to measure, and where.
@@ -104,11 +113,13 @@ impl Plan {
             Group::RecoveryTime => recovery::measure(self).await,
             Group::RenderRatio => render::measure(self).await,
             Group::Formats => formats::measure(self).await,
-            Group::StoreCpuRatio => {
-                let store = self.store.as_deref().context("name a store with --store-url")?;
-                remote::measure(self, store).await
-            }
+            Group::StoreCpuRatio => remote::costs(self, self.store()?).await,
+            Group::HangUpLengthRatio => remote::ends(self, self.store()?).await,
         }
+    }
+
+    fn store(&self) -> anyhow::Result<&str> {
+        self.store.as_deref().context("name a store with --store-url")
     }
 }
 
@@ -152,7 +163,7 @@ async fn measure_all(plan: &Plan, only: &[Group]) -> (Document, bool) {
     let mut document = Document::new(machine::describe(), plan.quick);
     let mut failed = false;
     let asked = |group: &&Group| match only {
-        [] => **group != Group::StoreCpuRatio || plan.store.is_some(),
+        [] => !group.is_remote() || plan.store.is_some(),
         only => only.contains(group),
     };
     for group in Group::value_variants().iter().filter(asked) {

@@ -32,11 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What AWS asks for a thousand PUTs, in its standard class (`us-east-1`, 2026).
 const DOLLARS_PER_1000_PUTS: f64 = 0.005;
 
-/// Everything that is measured at a remote store.
-pub(super) async fn measure(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
+/// What it costs while calls go on.
+pub(super) async fn costs(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
     let mut figures = safety(plan, store).await?;
     figures.extend(mixes(plan, store).await?);
-    figures.extend(hang_ups(plan, store).await?);
+    Ok(figures)
+}
+
+/// How soon all is there once they end.
+pub(super) async fn ends(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = hang_ups(plan, store).await?;
     figures.extend(all_at_once(plan, store).await?);
     Ok(figures)
 }

@@ -185,6 +185,8 @@ pub(crate) struct Inner {
     draining_rate: backlog::Rate,
     /// Told whenever a recording has left the registry.
     pub(crate) settled: Notify,
+    /// Held while logs are removed.
+    pub(crate) releasing: Semaphore,
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
@@ -289,6 +291,7 @@ impl Recorder {
             orphans: orphans::Orphans::default(),
             draining_rate: backlog::Rate::default(),
             settled: Notify::new(),
+            releasing: Semaphore::new(1),
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
@@ -442,15 +445,17 @@ impl Recorder {
         self.0.connections.subscribe()
     }
 
-    /// Waits until every recording that has ended is published.
+    /// Waits until every recording that has ended is published, and its logs are removed.
     pub async fn published(&self) {
         loop {
             let settled = self.0.settled.notified();
             if !self.0.registry.has_ending() {
-                return;
+                break;
             }
             settled.await;
         }
+        // Who comes last has waited for all before.
+        let _ = self.0.releasing.acquire().await;
     }
 
     /// Pauses, resumes or stops every session of a recording. False where it is not being recorded.

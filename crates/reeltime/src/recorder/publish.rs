@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::{KeyFields, ObjectKey};
@@ -38,7 +39,7 @@ pub(crate) struct Settled {
 
 impl Recorder {
     /// One attempt to publish a recording that has ended, by whoever holds its files.
-    pub(super) async fn try_publish(&self, recording: &LiveRecording) -> Result<(), Error> {
+    pub(super) async fn try_publish(&self, recording: &Arc<LiveRecording>) -> Result<(), Error> {
         let fresh = recording.is_fresh();
         let known = match fresh {
             true => None,
@@ -46,7 +47,7 @@ impl Recorder {
         };
         if let Some(proof) = known {
             let told = self.published_tracks(&recording.tenant, recording.id).await?;
-            self.release(recording, proof, told).await;
+            self.release(recording, proof, told);
             return Ok(());
         }
         if !recording.is_entered() {
@@ -76,23 +77,31 @@ impl Recorder {
         let (state, seconds) = (publication.state, publication.duration.0 as f64 / 1e6);
         info!(recording = %recording.id, call = %recording.call_name(), %state, seconds, "recording published");
         let told: Vec<_> = tracks.iter().map(|track| track.log.id()).collect();
-        self.release(recording, proof, told).await;
+        self.release(recording, proof, told);
         self.outline_ahead(recording);
         Ok(())
     }
 
     /// Readers find it in the catalogue from here on, so that its logs can go. One that cannot be removed now is
-    /// removed at the next start.
-    async fn release(&self, recording: &LiveRecording, proof: Published, told: Vec<TrackId>) {
+    /// removed at the next start. Nobody waits for it: giving back the blocks of a long log takes a disk some time, so that
+    /// it is done for one recording after the other.
+    fn release(&self, recording: &Arc<LiveRecording>, proof: Published, told: Vec<TrackId>) {
         self.inner().registry.remove_recording(recording.id);
         recording.tracks().iter().for_each(|log| log.note_published());
-        self.inner().segment_sender.until_cut(recording.id).await;
-        let (recorder, logs) = (self.clone(), recording.tracks());
-        let release = move || recorder.release_logs(&logs, &proof, &told);
-        if let Err(error) = tokio::task::spawn_blocking(release).await {
-            warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
-        }
-        crash::point("released");
+        let (recorder, recording) = (self.clone(), Arc::clone(recording));
+        tokio::spawn(async move {
+            recorder.inner().segment_sender.until_cut(recording.id).await;
+            let _turn = recorder.inner().releasing.acquire().await;
+            let begun = Instant::now();
+            let (releasing, logs) = (recorder.clone(), recording.tracks());
+            let release = move || releasing.release_logs(&logs, &proof, &told);
+            if let Err(error) = tokio::task::spawn_blocking(release).await {
+                warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
+            }
+            crash::point("released");
+            // The next one rests meanwhile: who hangs up now needs the cores.
+            tokio::time::sleep(begun.elapsed() * 2).await;
+        });
     }
 
     fn release_logs(&self, logs: &[Arc<TrackLog>], proof: &Published, told: &[TrackId]) {

@@ -103,7 +103,7 @@ impl Recorder {
     }
 
     /// One attempt at a recording. Deleting one waits for its files, and the other way round.
-    async fn attempt(&self, recording: &LiveRecording) -> Result<(), Error> {
+    async fn attempt(&self, recording: &Arc<LiveRecording>) -> Result<(), Error> {
         let _files = recording.files.lock().await;
         self.try_publish(recording).await
     }

@@ -16,6 +16,7 @@ mod track;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,9 +174,10 @@ impl Recorder {
                 }
                 Track::Sound(upload) => match self.grown_sound(log, upload.next()) {
                     GrowingSound::At(path) => {
-                        let file = blocking(|| File::open(path)).await.map_err(Error::Spool)?;
+                        let file = Arc::new(blocking(|| File::open(path)).await.map_err(Error::Spool)?);
                         let number = upload.next();
-                        upload.send(&Arc::new(file), number).await?;
+                        upload.send(&file, number).await?;
+                        forget(file, number).await;
                     }
                     GrowingSound::NotYet => return Ok(()),
                     // From here on it is another file, which begins as this one.
@@ -235,4 +237,13 @@ impl Recorder {
         let Some(made) = made else { return Ok(None) };
         made.finish(self, track, self.track_object(recording, &track.log)?).await
     }
+}
+
+/// Nobody will read this part of a file again, most likely: the memory that holds it is given back bit by bit, and not all
+/// at once when the file is removed, which would keep those waiting who hang up then.
+async fn forget(file: Arc<File>, number: u32) {
+    let (at, length) = (u64::from(number - 1) * PART as u64, NonZero::new(PART as u64));
+    let advise = move || Ok(rustix::fs::fadvise(&*file, at, length, rustix::fs::Advice::DontNeed)?);
+    // It is only an advice.
+    let _ = blocking::<(), std::io::Error>(advise).await;
 }
