@@ -81,6 +81,10 @@ bench *ARGS:
 bench-store *ARGS:
     ./scripts/test bench-store --json {{ARGS}}
 
+# How soon a recording is whole in a store that takes no time for it: our own share
+bench-hang-ups *ARGS:
+    ./scripts/test bench-hang-ups --json {{ARGS}}
+
 # The documentation of the crates, in the browser
 docs:
     cargo doc --workspace --no-deps --open

@@ -81,12 +81,14 @@ enum Group {
     /// A store elsewhere: how soon recordings are whole in it (needs --store-url)
     #[value(alias = "hang_up_worst")]
     HangUpLengthRatio,
+    /// A store elsewhere: 1,000 calls that end at once (needs --store-url)
+    EndedAtOnce,
 }
 
 impl Group {
     /// Whether it needs a store that lies elsewhere.
     const fn is_remote(self) -> bool {
-        matches!(self, Self::StoreCpuRatio | Self::HangUpLengthRatio)
+        matches!(self, Self::StoreCpuRatio | Self::HangUpLengthRatio | Self::EndedAtOnce)
     }
 }
 
@@ -114,7 +116,8 @@ impl Plan {
             Group::RenderRatio => render::measure(self).await,
             Group::Formats => formats::measure(self).await,
             Group::StoreCpuRatio => remote::costs(self, self.store()?).await,
-            Group::HangUpLengthRatio => remote::ends(self, self.store()?).await,
+            Group::HangUpLengthRatio => remote::hang_ups(self, self.store()?).await,
+            Group::EndedAtOnce => remote::all_at_once(self, self.store()?).await,
         }
     }
 

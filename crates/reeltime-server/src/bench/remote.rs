@@ -39,13 +39,6 @@ pub(super) async fn costs(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-/// How soon all is there once they end.
-pub(super) async fn ends(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = hang_ups(plan, store).await?;
-    figures.extend(all_at_once(plan, store).await?);
-    Ok(figures)
-}
-
 async fn start(
     plan: &Plan,
     store: &str,
@@ -232,7 +225,7 @@ async fn text(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> anyhow
 }
 
 /// From hanging up to the complete object, for long calls and short ones, ten a second.
-async fn hang_ups(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn hang_ups(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
     let (calls, long, short) = (plan.pick(20, 5), plan.pick(3 * 3_600, 600), plan.pick(600, 60));
     let bytes = calls * (long + short) * pcm::RATE * 2;
     let (server, _folder) = start(plan, store, "hang-ups", bytes, &[]).await?;
@@ -303,7 +296,7 @@ async fn settle(server: &Server) -> anyhow::Result<()> {
 }
 
 /// How long the store takes to have 1,000 calls that end in the same moment.
-async fn all_at_once(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn all_at_once(plan: &Plan, store: &str) -> anyhow::Result<Vec<Figure>> {
     let amount = Amount { sessions: plan.pick(1_000, 100), speakers: 1, frames: 30 * pcm::FRAMES, speed: 1 };
     let (server, folder) = start(plan, store, "at-once", 2 * amount.bytes(), &[]).await?;
     let load = Loader::start(&server, amount, folder.path()).await?;
