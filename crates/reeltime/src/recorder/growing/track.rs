@@ -72,11 +72,13 @@ impl GrowingTrack {
             let Some(growth) = self.growth.take() else { return Ok(()) };
             let (growth, bytes) =
                 growth.step(end.map(|track| track.layout.clone())).await.map_err(Error::Spool)?;
+            let more = !bytes.is_empty();
+            // What cannot be written is missing in the file: it is not gone on with.
+            self.file.write(bytes).await?;
             self.growth = growth.is_steady().then_some(growth);
-            if bytes.is_empty() {
+            if !more {
                 return Ok(());
             }
-            self.file.write(bytes).await?;
             self.file.send(recorder, object).await?;
         }
     }
