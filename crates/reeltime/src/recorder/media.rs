@@ -265,16 +265,17 @@ impl Recorder {
             known.extend(ids);
             tracks
         };
-        let (disk, horizon) = (Arc::clone(self.inner().spool.disk()), self.inner().config.live_horizon);
-        Live { disk, horizon, now: self.time_of(live), joined: Box::new(joined) }
+        let disk = Arc::clone(self.inner().spool.disk());
+        Live { disk, passed: self.passed(live), joined: Box::new(joined) }
     }
 
-    /// Tells the time on a recording's clock.
-    pub(super) fn time_of(&self, live: &Arc<LiveRecording>) -> Box<dyn Fn() -> Micros + Send> {
+    /// Tells the time on a recording's clock for which nobody is waited any more.
+    pub(super) fn passed(&self, live: &Arc<LiveRecording>) -> Box<dyn Fn() -> Micros + Send> {
         let (recorder, recording) = (self.clone(), Arc::clone(live));
         Box::new(move || {
             let now = recorder.inner().clock.now();
-            recording.clock().map_or(now, |clock| clock.at(now))
+            let now = recording.clock().map_or(now, |clock| clock.at(now));
+            Micros(now.0.saturating_sub(recorder.inner().config.live_horizon.as_micros() as u64))
         })
     }
 

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reeltime_core::id::RecordingId;
@@ -183,10 +183,12 @@ pub(crate) struct Inner {
     publishing: publishing::Publishing,
     orphans: orphans::Orphans,
     draining_rate: backlog::Rate,
-    /// Told whenever a recording has left the registry.
+    /// Told whenever a recording has left the registry, or its logs the spool.
     pub(crate) settled: Notify,
     /// Held while logs are removed.
     pub(crate) releasing: Semaphore,
+    /// Published recordings whose logs are still there.
+    pub(crate) unreleased: AtomicUsize,
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
@@ -292,6 +294,7 @@ impl Recorder {
             draining_rate: backlog::Rate::default(),
             settled: Notify::new(),
             releasing: Semaphore::new(1),
+            unreleased: AtomicUsize::new(0),
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
@@ -449,13 +452,11 @@ impl Recorder {
     pub async fn published(&self) {
         loop {
             let settled = self.0.settled.notified();
-            if !self.0.registry.has_ending() {
-                break;
+            if !self.0.registry.has_ending() && self.0.unreleased.load(Ordering::Acquire) == 0 {
+                return;
             }
             settled.await;
         }
-        // Who comes last has waited for all before.
-        let _ = self.0.releasing.acquire().await;
     }
 
     /// Pauses, resumes or stops every session of a recording. False where it is not being recorded.

@@ -173,15 +173,9 @@ impl Recorder {
             log.flush().await;
         }
         // One track alone waits for nobody.
-        let passed = match (layouts.len(), outline.recording.clock()) {
-            (2.., Some(clock)) => clock
-                .at(self.inner().clock.now())
-                .0
-                .saturating_sub(self.inner().config.live_horizon.as_micros() as u64),
-            _ => 0,
-        };
+        let passed = if layouts.len() > 1 { (self.passed(&outline.recording))() } else { Micros(0) };
         let Growing { prepared, writer, file, _part } = growing;
-        let since = Since::open(layouts, Micros(passed));
+        let since = Since::open(layouts, passed);
         let (prepared, writer) = prepared.catch_up(writer, disk, &since).await.map_err(Error::Spool)?;
         Ok(Growing { prepared, writer, file, _part })
     }

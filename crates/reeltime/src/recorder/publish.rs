@@ -86,6 +86,7 @@ impl Recorder {
     /// removed at the next start. Nobody waits for it: giving back the blocks of a long log takes a disk some time, so that
     /// it is done for one recording after the other.
     fn release(&self, recording: &Arc<LiveRecording>, proof: Published, told: Vec<TrackId>) {
+        self.inner().unreleased.fetch_add(1, Ordering::AcqRel);
         self.inner().registry.remove_recording(recording.id);
         recording.tracks().iter().for_each(|log| log.note_published());
         let (recorder, recording) = (self.clone(), Arc::clone(recording));
@@ -99,6 +100,8 @@ impl Recorder {
                 warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
             }
             crash::point("released");
+            recorder.inner().unreleased.fetch_sub(1, Ordering::AcqRel);
+            recorder.inner().settled.notify_waiters();
             // The next one rests meanwhile: who hangs up now needs the cores.
             tokio::time::sleep(begun.elapsed() * 2).await;
         });

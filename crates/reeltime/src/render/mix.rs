@@ -81,19 +81,10 @@ struct Source {
 /// What is known of a recording that goes on.
 pub(crate) struct Live {
     pub(crate) disk: Arc<dyn Disk>,
-    /// How long a silent speaker is waited for.
-    pub(crate) horizon: Duration,
-    /// The time on the recording's clock.
-    pub(crate) now: Box<dyn Fn() -> Micros + Send>,
+    /// The time on the recording's clock for which nobody is waited any more.
+    pub(crate) passed: Box<dyn Fn() -> Micros + Send>,
     /// The tracks that have begun since it was last asked. It may block.
     pub(crate) joined: Box<dyn FnMut() -> Vec<MixTrack> + Send>,
-}
-
-impl Live {
-    /// The time for which nobody is waited any more.
-    fn passed(&self) -> Micros {
-        Micros((self.now)().0.saturating_sub(self.horizon.as_micros() as u64))
-    }
 }
 
 /// What takes the file besides whoever reads it.
@@ -378,7 +369,7 @@ impl Prepared {
     }
 
     /// Starts to make a file of tracks that are being recorded, to their end: its bytes come as they are received,
-    /// the [horizon](Live::horizon) later at most where a track is silent.
+    /// that much [later](Live::passed) at most where a track is silent.
     pub(crate) fn follow(self, mut live: Live) -> ByteStream {
         let (sender, stream) = ByteStream::channel(2);
         tokio::spawn(async move {
@@ -397,7 +388,7 @@ impl Prepared {
                     log.flush().await;
                 }
                 let layouts: Vec<_> = following.logs().map(|log| log.and_then(|log| log.layout())).collect();
-                let passed = live.passed();
+                let passed = (live.passed)();
                 let done = ended.iter().all(|ended| *ended);
                 let turn = TURNS.acquire().await;
                 let since = Since { ended, layouts, passed };

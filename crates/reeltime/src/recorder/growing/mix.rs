@@ -151,8 +151,7 @@ impl Recorder {
         };
         Growth {
             disk: Arc::clone(self.inner().spool.disk()),
-            horizon: self.inner().config.live_horizon,
-            now: self.time_of(recording),
+            passed: self.passed(recording),
             over: recording.over(),
             joined: Box::new(join),
         }

@@ -227,7 +227,8 @@ impl Recorder {
     /// has to be made.
     ///
     /// # Errors
-    /// Where the log cannot be read, or the store does not take the rest.
+    /// Where the log cannot be read, or the store is away. What it refuses is left to who makes the file: an upload that is
+    /// gone, or a key that is taken.
     pub(super) async fn store_grown_track(
         &self,
         recording: &LiveRecording,
@@ -235,7 +236,13 @@ impl Recorder {
     ) -> Result<Option<StoredObject>, Error> {
         let made = recording.growing.lock().await.take_made(track.log.id());
         let Some(made) = made else { return Ok(None) };
-        made.finish(self, track, self.track_object(recording, &track.log)?).await
+        match made.finish(self, track, self.track_object(recording, &track.log)?).await {
+            Err(Error::Store(error)) if !error.is_passing() => {
+                debug!(recording = %recording.id, %error, "the file that grew cannot be finished; it is made anew");
+                Ok(None)
+            }
+            finished => finished,
+        }
     }
 }
 

@@ -29,21 +29,12 @@ const MARGIN: Micros = Micros::from_millis(1);
 /// What is known of a recording that goes on.
 pub(crate) struct Growth {
     pub(crate) disk: Arc<dyn Disk>,
-    /// How long a silent speaker is waited for.
-    pub(crate) horizon: Duration,
-    /// The time on the recording's clock.
-    pub(crate) now: Box<dyn Fn() -> Micros + Send>,
+    /// The time on the recording's clock for which nobody is waited any more.
+    pub(crate) passed: Box<dyn Fn() -> Micros + Send>,
     /// Whether nothing more will be recorded.
     pub(crate) over: watch::Receiver<bool>,
     /// The tracks that have begun since it was last asked. It may block.
     pub(crate) joined: Box<dyn FnMut() -> Vec<MixTrack> + Send>,
-}
-
-impl Growth {
-    /// The time before which nobody is waited for any more.
-    fn patient(&self) -> Micros {
-        Micros((self.now)().0.saturating_sub(self.horizon.as_micros() as u64))
-    }
 }
 
 /// How it came out.
@@ -93,7 +84,7 @@ impl Prepared {
                 });
                 let Ok(next) = joined.await else { return };
                 (growing, growth) = next;
-                let patient = growth.patient();
+                let patient = (growth.passed)();
                 let logs = growing.logs().map(Option::<&_>::cloned).collect();
                 let now = look(logs, over, patient).await;
                 let known = if over { Some(now.clone()) } else { before.replace(now.clone()) };
