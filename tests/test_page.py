@@ -218,6 +218,21 @@ def test_a_recording_plays_from_a_link_to_a_moment(library, browse):
     expect(slider).to_have_attribute("aria-valuenow", "0")
 
 
+FOLLOW_AT_ONCE = """new MutationObserver((_, watcher) => {
+  if (!document.querySelector("main")) return;
+  watcher.disconnect();
+  location.hash = "#/record";
+}).observe(document, { childList: true, subtree: true })"""
+
+
+def test_a_link_that_is_followed_before_the_page_is_painted_is_not_missed(library, chromium):
+    page = chromium.open(library, "/api/docs/")
+    page.add_init_script(FOLLOW_AT_ONCE)
+    page.goto(library.url("/"))
+    expect(page.get_by_label("Your name")).to_be_visible()
+    page.context.close()
+
+
 def test_speakers_are_muted_and_soloed(library, browse):
     page = browse(library, f"/#/r/{library.call}")
     heard = lambda: sorted(name.inner_text() for name in page.locator(".lane:not(.unheard) .lane-name").all())  # noqa: E731

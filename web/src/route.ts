@@ -1,5 +1,5 @@
 /** Places of the page: `#/`, `#/record`, `#/r/{id}?t=12.5`; `/r/{id}?t=12.5` leads to the latter. */
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 export type Route = { view: "library" } | { view: "record" } | { view: "player"; id: string; at?: number };
 
@@ -30,7 +30,8 @@ export function adoptPath(): void {
 
 export function useRoute(): Route {
   const [route, setRoute] = useState(() => parse(location.hash));
-  useEffect(() => {
+  // Before anything is painted: a link that is followed at once is not missed.
+  useLayoutEffect(() => {
     const changed = () => setRoute(parse(location.hash));
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
