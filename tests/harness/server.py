@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 BINARY = os.environ.get("REELTIME_BIN") or str(Path(__file__).parents[2] / "target/debug/reeltime")
-_OURS = ("REELTIME_", "BACKEND_RECORD", "ENABLE_", "AWS_", "BLOB_", "VERCEL_BLOB_", "S3_", "RECORDING_", "VOXRAY_")
+_OURS = ("REELTIME_", "OTEL_", "BACKEND_RECORD", "ENABLE_", "AWS_", "BLOB_", "VERCEL_BLOB_", "S3_", "RECORDING_", "VOXRAY_")
 
 
 def until(what: str, check, seconds: float = 15.0, every: float = 0.01):

@@ -48,7 +48,7 @@ struct Rebuild {
 pub(crate) fn run(command: Catalogue) -> anyhow::Result<()> {
     let Verb::Rebuild(command) = command.verb;
     let settings = Settings::load(&command.settings.layers())?;
-    logging::start(&settings.log);
+    logging::start(&settings.log, None);
     let rebuilt = tokio::runtime::Runtime::new()?.block_on(enter(&settings, command.dry_run))?;
     match command.json {
         true => print(&format!("{:#}\n", document(&rebuilt, command.dry_run)))?,

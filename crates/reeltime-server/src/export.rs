@@ -74,7 +74,7 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     }
     let selection = command.selection(format.as_deref())?;
     let settings = Settings::load(&command.settings.layers())?;
-    logging::start(&settings.log);
+    logging::start(&settings.log, None);
     if !settings.recording.data_dir.exists() {
         bail!(
             "there is no data folder {}; name it with --data-dir, or a server with --to",

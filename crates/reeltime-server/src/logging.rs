@@ -1,19 +1,27 @@
-//! Log lines go to stderr, so that stdout stays parseable.
+//! Log lines go to stderr, so that stdout stays parseable; spans go to whoever collects traces.
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::{Log, LogFormat};
 
-/// Starts logging for the whole process; colours only on a terminal.
-pub(crate) fn start(log: &Log) {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&log.filter))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
+/// Something that follows events and spans.
+pub(crate) type Follower = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging for the whole process; colours only on a terminal. `traces` is given the spans.
+pub(crate) fn start(log: &Log, traces: Option<Follower>) {
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines: Follower = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // A line says all by itself: spans do not go before it.
+    let wanted = EnvFilter::new(&log.filter).and(filter_fn(|what| what.is_event()));
+    let followers: Vec<Follower> = [lines.with_filter(wanted).boxed()].into_iter().chain(traces).collect();
+    tracing_subscriber::registry().with(followers).init();
 }

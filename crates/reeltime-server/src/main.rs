@@ -22,6 +22,7 @@ mod send;
 mod serve;
 mod settings;
 mod store;
+mod traces;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

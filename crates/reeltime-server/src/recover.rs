@@ -55,7 +55,7 @@ struct Report {
 /// Shows what there is and, unless it is a dry run, recovers it.
 pub(crate) fn run(command: cli::Recover) -> anyhow::Result<()> {
     let settings = Settings::load(&command.settings.layers())?;
-    logging::start(&settings.log);
+    logging::start(&settings.log, None);
     let folder = &settings.recording.data_dir;
     if !folder.exists() {
         anyhow::bail!("there is no data folder {}; name it with --data-dir", folder.display());

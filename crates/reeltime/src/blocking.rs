@@ -9,6 +9,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::error::Error;
 use crate::recorder::MediaError;
+use crate::segments::receive::ReceiveError;
 
 /// The work broke off: it panicked, or the runtime goes down.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,12 @@ impl From<BrokenOff> for io::Error {
 impl From<BrokenOff> for Error {
     fn from(error: BrokenOff) -> Self {
         Self::Spool(error.into())
+    }
+}
+
+impl From<BrokenOff> for ReceiveError {
+    fn from(error: BrokenOff) -> Self {
+        Self::Failed(error.into())
     }
 }
 

@@ -25,6 +25,7 @@ mod render;
 pub mod segments;
 pub mod ship;
 pub mod source;
+mod spans;
 pub mod spool;
 pub mod store;
 mod sys;

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::cli::SettingFlags;
 use crate::security::{Guard, check_exposure};
 use crate::settings::{Limits, Settings};
+use crate::traces::Traces;
 use crate::{logging, open, secret};
 
 /// Connections that the kernel holds for us while we are busy.
@@ -32,10 +33,15 @@ const LAST_ANSWERS: Duration = Duration::from_millis(50);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(flags: SettingFlags) -> anyhow::Result<()> {
     let settings = Settings::load(&flags.layers())?;
-    logging::start(&settings.log);
-    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = settings.collector.as_ref().map(|collector| Traces::begin(collector, runtime.handle()));
+    let traces = traces.transpose()?;
+    logging::start(&settings.log, traces.as_ref().map(Traces::follower));
+    raise_open_files();
     let done = runtime.block_on(serve(settings));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     runtime.shutdown_timeout(LAST_ANSWERS);
     done
 }

@@ -13,6 +13,8 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt;
+use tower::util::MapRequestLayer;
+use tracing::Instrument;
 
 use super::accept::Handler;
 use super::upgrade;
@@ -22,10 +24,10 @@ use crate::app::App;
 use crate::now;
 use crate::page;
 use crate::problem::Problem;
+use crate::traces;
 
 /// Bytes of a request's body that a handler may read.
 const MAX_BODY: usize = 64 << 10;
-/// Routes below this are served with and without a trailing slash.
 /// Where a trailing slash does not count.
 const SLASHED: [&str; 4] = ["/api/v1/", "/api/recordings/", "/v1/", "/ws/"];
 
@@ -40,6 +42,7 @@ fn router(app: Arc<App>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(MapRequestLayer::new(traces::note_route::<Body>))
         .with_state(app)
 }
 
@@ -101,9 +104,11 @@ impl Service {
 impl Handler for Service {
     /// A panic in a handler costs its own request, and nothing else on the connection.
     async fn handle(&self, request: Request<Incoming>) -> Response {
-        let answered = AssertUnwindSafe(self.answer(request)).catch_unwind().await;
+        let span = traces::request(&request);
+        let answered = AssertUnwindSafe(self.answer(request)).catch_unwind().instrument(span.clone()).await;
         let mut response =
             answered.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
+        traces::note_answer(&span, &response);
         harden(&mut response);
         response
     }

@@ -23,6 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::accept::Place;
@@ -157,13 +158,14 @@ where
     let handshake = Handshake { tenant: identity.tenant, query, subprotocol: asked.subprotocol };
     let (recorder, config) = (app.recorder.clone(), app.websocket);
     let place = parts.extensions.get::<Place>().cloned();
-    tokio::spawn(async move {
+    let conversation = async move {
         match socket(upgrade, config).await {
             Ok(socket) => source(socket, recorder, handshake).await,
             Err(error) => tracing::debug!(%error, "a client left during its handshake"),
         }
         drop(place);
-    });
+    };
+    tokio::spawn(conversation.in_current_span());
     Ok(asked.agree())
 }
 

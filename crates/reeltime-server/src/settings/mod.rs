@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::{HeaderName, Uri};
 use reeltime::recorder::Rendition;
 use reeltime::segments::send::SegmentsConfig;
 use reeltime::ship::Shipping;
@@ -57,6 +58,15 @@ pub(crate) struct Limits {
     pub(crate) max_message: usize,
 }
 
+/// An OpenTelemetry collector.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    /// Where spans are posted.
+    pub(crate) url: Uri,
+    /// What goes with them, as a token.
+    pub(crate) headers: Vec<(HeaderName, SecretString)>,
+}
+
 /// Who may do what from where.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
@@ -84,11 +94,11 @@ pub(crate) struct Recording {
     pub(crate) renditions: Vec<Rendition>,
     /// Bytes of files made on demand.
     pub(crate) cache_budget: u64,
-    /// Whether files are uploaded while they grow.
     pub(crate) peaks_after: Option<Duration>,
+    /// Whether files are uploaded while they grow.
     pub(crate) live_uploads: bool,
-    /// Bytes of parts held in memory.
     pub(crate) live_horizon: Duration,
+    /// Bytes of parts held in memory.
     pub(crate) upload_budget: u64,
     pub(crate) segments_auto_finalize: Duration,
     /// Whether segments are sent to the store itself.
@@ -128,6 +138,8 @@ pub(crate) struct Settings {
     /// Host and port.
     pub(crate) listen: String,
     pub(crate) log: Log,
+    /// Where traces go; nowhere by default.
+    pub(crate) collector: Option<Collector>,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
     pub(crate) recording: Recording,
@@ -141,6 +153,7 @@ impl Settings {
         Ok(Self {
             listen: rows.read("listen", text::address)?,
             log: rows.log()?,
+            collector: rows.collector()?,
             limits: rows.limits()?,
             access: rows.access()?,
             recording: rows.recording()?,
@@ -179,6 +192,14 @@ impl Rows {
                 .map_err(|_| "is not a log filter; write for example debug".to_owned())
         })?;
         Ok(Log { filter, format })
+    }
+
+    fn collector(&self) -> Result<Option<Collector>, Usage> {
+        if self.text("otlp_endpoint").is_none() {
+            return Ok(None);
+        }
+        let url = self.read("otlp_endpoint", text::collector)?;
+        Ok(Some(Collector { url, headers: self.read("otlp_headers", text::headers)? }))
     }
 
     fn limits(&self) -> Result<Limits, Usage> {

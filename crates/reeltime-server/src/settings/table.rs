@@ -185,6 +185,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
     row("log", "FILTER", "info", "What to log, for example `debug` or `warn,reeltime=debug`"),
     row("log_format", "text|json", "text", "How log lines look"),
     shared(
+        row(
+            "otlp_endpoint",
+            "URL",
+            "",
+            "An OpenTelemetry collector that traces go to over OTLP/HTTP, as http://127.0.0.1:4318",
+        ),
+        &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    ),
+    shared(
+        secret("otlp_headers", "NAME=VALUE,…", "What is sent to it with them, as a token"),
+        &["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+    ),
+    shared(
         row("transcribe_record", "BOOL", "true", "Whether the transcribe socket records"),
         &["ENABLE_AUDIO_RECORDING", "ENABLE_BACKEND_RECORDING"],
     ),

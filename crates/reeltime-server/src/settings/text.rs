@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
 use reeltime::recorder::Rendition;
 use reeltime::ship::When;
 use reeltime_core::media::{Container, UnknownContainer};
+use secrecy::SecretString;
 
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -49,6 +52,28 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let total = number * factor as f64;
     // Above 2^53 a float no longer counts single bytes, and no disk is that large.
     if total < 9e15 { Ok(total as u64) } else { Err(wrong()) }
+}
+
+/// Where a collector takes spans: its address, or that and a path.
+pub(crate) fn collector(text: &str) -> Result<Uri, String> {
+    let whole = text.trim_end_matches('/');
+    let whole = if whole.ends_with("/v1/traces") { whole.to_owned() } else { format!("{whole}/v1/traces") };
+    let url = whole.parse::<Uri>().ok().filter(|url| url.host().is_some());
+    url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")))
+        .ok_or_else(|| "is no address of a collector; write for example http://127.0.0.1:4318".to_owned())
+}
+
+/// Headers, as `name=value,name=value`; values may be percent-encoded.
+pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, SecretString)>, String> {
+    let wrong = || "is no list of headers; write for example authorization=Bearer%20TOKEN".to_owned();
+    let one = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        HeaderValue::from_str(&value).ok()?;
+        Some((name.trim().parse().ok()?, SecretString::from(value.into_owned())))
+    };
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs.map(|pair| one(pair).ok_or_else(wrong)).collect()
 }
 
 /// Yes or no.
@@ -141,7 +166,22 @@ pub(super) fn when(text: &str) -> Result<When, String> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
+
+    #[test]
+    fn a_collector_is_an_address_and_its_headers_may_be_encoded() {
+        let to = |text| collector(text).map(|url| url.to_string());
+        assert_eq!(to("http://127.0.0.1:4318").as_deref(), Ok("http://127.0.0.1:4318/v1/traces"));
+        assert_eq!(to("https://otlp.example/base/").as_deref(), Ok("https://otlp.example/base/v1/traces"));
+        assert_eq!(to("http://a/v1/traces").as_deref(), Ok("http://a/v1/traces"));
+        assert!(to("127.0.0.1:4318").is_err() && to("grpc://a:4317").is_err() && to("").is_err());
+        let told = headers("authorization=Bearer%20a+b, x-team = voice,").unwrap();
+        let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+        assert_eq!(told, [("authorization", "Bearer a+b"), ("x-team", "voice")]);
+        assert!(headers("token").is_err() && headers("a b=c").is_err() && headers("a=b%0Ac").is_err());
+    }
 
     #[test]
     fn times_are_read_with_their_unit() {

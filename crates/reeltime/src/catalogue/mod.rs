@@ -71,7 +71,7 @@ pub trait Catalogue: SegmentRows + Send + Sync + fmt::Debug {
     /// recording, track and kind) while it is staged changes nothing.
     ///
     /// # Errors
-    /// [`CatalogueError::KeyTaken`] where another object has the key (see [`stage_unique`]);
+    /// [`CatalogueError::KeyTaken`] where another object has the key;
     /// [`CatalogueError::UnknownRecording`]; [`CatalogueError::TakenOver`].
     async fn stage(&self, object: &NewObject) -> Result<(), CatalogueError>;
 
@@ -272,25 +272,6 @@ pub trait Catalogue: SegmentRows + Send + Sync + fmt::Debug {
     /// Writes out what is queued and closes the catalogue; later calls fail with [`CatalogueError::Closed`].
     /// Dropping it is safe too, since every answered change is durable.
     async fn close(&self);
-}
-
-/// Stages an object under its key, or the first of `name-2.ext`, `name-3.ext`, … that is free; returns that key.
-///
-/// # Errors
-/// As [`Catalogue::stage`]; [`CatalogueError::KeyTaken`] after a thousand tries.
-pub async fn stage_unique(
-    catalogue: &dyn Catalogue,
-    mut object: NewObject,
-) -> Result<ObjectKey, CatalogueError> {
-    let wanted = object.key.clone();
-    for n in 1..=1000 {
-        object.key = wanted.unique(n).map_err(|_| CatalogueError::KeyTaken { key: wanted.clone() })?;
-        match catalogue.stage(&object).await {
-            Err(CatalogueError::KeyTaken { .. }) => {}
-            done => return done.map(|()| object.key),
-        }
-    }
-    Err(CatalogueError::KeyTaken { key: wanted })
 }
 
 /// Proof that a recording is published: its bytes lie in the store and its row says so. Only a catalogue

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::store::{ByteStream, PART, read_file};
 
@@ -27,12 +28,12 @@ impl Body {
     /// # Errors
     /// Where it cannot be opened.
     pub(crate) async fn open(path: PathBuf) -> Result<Self, Error> {
-        let opening = tokio::task::spawn_blocking(move || {
+        let open = move || {
             let file = File::open(path)?;
             let size = file.metadata()?.len();
-            Ok(Self::File(Arc::new(file), size))
-        });
-        opening.await.map_err(io::Error::other).flatten().map_err(Error::Spool)
+            io::Result::Ok(Self::File(Arc::new(file), size))
+        };
+        blocking(open).await.map_err(Error::Spool)
     }
 }
 
@@ -150,10 +151,10 @@ async fn fill(stream: &mut ByteStream, rest: &mut Vec<u8>) -> Result<bool, Error
 
 /// The `bytes` bytes of part `number` of a file.
 pub(super) async fn read(file: Arc<File>, number: u32, bytes: usize) -> Result<Bytes, Error> {
-    let reading = tokio::task::spawn_blocking(move || {
+    let read = move || {
         let mut body = vec![0; bytes];
         file.read_exact_at(&mut body, u64::from(number - 1) * PART as u64)?;
-        Ok(Bytes::from(body))
-    });
-    reading.await.map_err(io::Error::other).flatten().map_err(Error::Spool)
+        io::Result::Ok(Bytes::from(body))
+    };
+    blocking(read).await.map_err(Error::Spool)
 }

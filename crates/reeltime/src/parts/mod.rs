@@ -20,8 +20,9 @@ use std::sync::Arc;
 use reeltime_core::keys::ObjectKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
+use crate::blocking::blocking;
 use crate::catalogue::{Catalogue, NewObject, Upload, UploadedPart};
 use crate::crash;
 use crate::error::Error;
@@ -244,7 +245,8 @@ impl PartUpload {
                 return Err(StoreError::Refused { what: self.upload.key.to_string(), why }.into());
             }
             let known = self.sent.get(&part.number).cloned();
-            sending.spawn(send(Arc::clone(&self.uploads), self.upload.clone(), known, part));
+            let sent = send(Arc::clone(&self.uploads), self.upload.clone(), known, part);
+            sending.spawn(sent.in_current_span());
             if sending.len() >= AT_ONCE {
                 self.one_sent(&mut sending).await?;
             }
@@ -288,8 +290,7 @@ async fn send(
 ) -> Result<(u32, Sent), Error> {
     let Part { number, body, lasting, room: _room } = part;
     let (size, hashed) = (body.len() as u32, body.clone());
-    let crc32c = tokio::task::spawn_blocking(move || crc32c::crc32c(&hashed)).await;
-    let crc32c = crc32c.map_err(|error| Error::Spool(io::Error::other(error)))?;
+    let crc32c = blocking(move || Ok::<_, Error>(crc32c::crc32c(&hashed))).await?;
     if let Some(Sent { part, .. }) =
         known.filter(|known| (known.part.crc32c, known.part.size) == (crc32c, size))
     {

@@ -47,8 +47,7 @@ impl Recorder {
         };
         let key = self.key(recording, &track.header, format.name())?;
         let object = new_object(recording, Some(track.log.id()), ObjectKind::Master, key, format.mime());
-        let body = || Ok(part.read());
-        let stored = self.put(recording, object, Some(part.path()), body).await?;
+        let stored = self.put(recording, object, Some(part.path()), || part.read()).await?;
         Ok(Some((stored, format)))
     }
 

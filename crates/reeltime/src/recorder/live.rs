@@ -14,6 +14,7 @@ use super::bell::{self, Bell};
 use super::clock::RecordingClock;
 use super::growing::Growing;
 use crate::catalogue::RecordingState;
+use crate::spans::{self, Lasting};
 use crate::spool::TrackLog;
 
 /// A recording that is not yet published.
@@ -29,6 +30,7 @@ pub(crate) struct LiveRecording {
     pub(crate) files: tokio::sync::Mutex<()>,
     /// What of its files is uploaded while they grow; held while that is done.
     pub(crate) growing: Arc<tokio::sync::Mutex<Growing>>,
+    pub(crate) span: Lasting,
     over: watch::Sender<bool>,
     inner: Mutex<Inner>,
 }
@@ -71,8 +73,9 @@ impl LiveRecording {
         };
         let files = tokio::sync::Mutex::new(());
         let growing = Arc::default();
+        let span = spans::recording(id, &tenant, call.as_deref());
         let over = watch::Sender::new(false);
-        Self { id, tenant, call, purpose, created, files, growing, over, inner: Mutex::new(inner) }
+        Self { id, tenant, call, purpose, created, files, growing, span, over, inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -256,6 +259,7 @@ pub(crate) struct LiveSession {
     /// Samples that the node from which it was taken over had received and not shipped, as far as anybody can know; 0
     /// once its client is back.
     pub(crate) missing: AtomicU64,
+    pub(crate) span: Lasting,
 }
 
 /// What the connection alone may touch.
@@ -280,6 +284,7 @@ impl LiveSession {
     ) -> Self {
         let (control, inbox) = mpsc::unbounded_channel();
         let clock = recording.clock().filter(|_| !log.is_empty());
+        let span = spans::session(&recording, &log.header());
         let core = Core { session, control: inbox, clock };
         // Nobody holds it yet: one whose opening is given up half way ends like one that was lost.
         let lost = AtomicU64::new(now.0);
@@ -297,6 +302,7 @@ impl LiveSession {
             ended: AtomicBool::new(false),
             idle_asked: AtomicBool::new(false),
             missing: AtomicU64::new(0),
+            span,
         }
     }
 

@@ -20,6 +20,7 @@ use reeltime_core::session::Patience;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info, warn};
 
+use crate::blocking::blocking;
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::error::Error;
 use crate::parts::Uploads;
@@ -314,8 +315,7 @@ impl Recorder {
             _folder: folder,
         }));
         let data_dir = recorder.0.config.data_dir.clone();
-        let cleared = tokio::task::spawn_blocking(move || receive::clear(&data_dir)).await;
-        cleared.map_err(std::io::Error::other).flatten().map_err(Error::Spool)?;
+        blocking(move || receive::clear(&data_dir)).await.map_err(Error::Spool)?;
         recorder.resurrect().await?;
         recorder.start_publishing();
         recorder.follow_revived().await;
@@ -387,15 +387,15 @@ impl Recorder {
     }
 
     /// Has a recording that begins, or goes on, cut into segments where that is wished.
-    pub(crate) fn follow_segments(&self, recording: &Arc<LiveRecording>) {
-        self.0.segment_sender.follow(self.0.spool.disk(), self.0.clock, recording);
+    pub(crate) async fn follow_segments(&self, recording: &Arc<LiveRecording>) {
+        self.0.segment_sender.follow(self.0.spool.disk(), self.0.clock, recording).await;
     }
 
     /// Has what earlier processes began cut on; not what came here as segments.
     async fn follow_revived(&self) {
         for recording in self.0.registry.recordings() {
             match self.segments_of(&recording.tenant, recording.id).await {
-                Ok(None) => self.follow_segments(&recording),
+                Ok(None) => self.follow_segments(&recording).await,
                 Ok(Some(_)) => {}
                 Err(error) => {
                     warn!(recording = %recording.id, %error, "no segments are cut of it until the next start")

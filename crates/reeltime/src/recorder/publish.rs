@@ -20,6 +20,8 @@ use tracing::{info, warn};
 use super::Recorder;
 use super::clock::Clock;
 use super::live::LiveRecording;
+use super::view::manifest_in;
+use crate::blocking::blocking;
 use crate::catalogue::{
     CatalogueError, NewObject, NewRecording, ObjectKind, Publication, Published, RecordingState, StoredObject,
 };
@@ -28,9 +30,10 @@ use crate::error::Error;
 use crate::parts::Body;
 use crate::render::{Job, render, survey_chain};
 use crate::spool::{Chain, Disk, TrackLog};
-use crate::store::{ByteStream, ObjectMeta, StoreError};
+use crate::store::{ByteStream, ObjectMeta, StoreError, read_path};
 
 /// A track with everything that its file is made from.
+#[derive(Clone)]
 pub(crate) struct Settled {
     pub(crate) log: Arc<TrackLog>,
     pub(crate) header: LogHeader,
@@ -95,8 +98,11 @@ impl Recorder {
             let _turn = recorder.inner().releasing.acquire().await;
             let begun = Instant::now();
             let (releasing, logs) = (recorder.clone(), recording.tracks());
-            let release = move || releasing.release_logs(&logs, &proof, &told);
-            if let Err(error) = tokio::task::spawn_blocking(release).await {
+            let release = move || {
+                releasing.release_logs(&logs, &proof, &told);
+                std::io::Result::Ok(())
+            };
+            if let Err(error) = blocking(release).await {
                 warn!(recording = %recording.id, %error, "published logs may not all be removed; the next start will");
             }
             crash::point("released");
@@ -126,11 +132,8 @@ impl Recorder {
         id: RecordingId,
     ) -> Result<Vec<TrackId>, Error> {
         let row = self.inner().catalogue.get(tenant, id).await?;
-        let manifest = row.and_then(|row| row.manifest);
-        let manifest: Option<manifest::Manifest> = manifest.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(manifest
-            .map(|manifest| manifest.tracks.iter().map(|track| track.id).collect())
-            .unwrap_or_default())
+        let manifest = row.as_ref().and_then(manifest_in);
+        Ok(manifest.into_iter().flat_map(|manifest| manifest.tracks).map(|track| track.id).collect())
     }
 
     /// Its owner deleted it: nothing of it may stay. What the store does not let go of now, the sweep removes.
@@ -199,18 +202,20 @@ impl Recorder {
             return Ok(grown);
         }
         let object = self.master_object(recording, &track.header, output)?;
-        let finished = self.finished(track, &output).await?;
-        let body = || {
-            Ok(render(Job {
-                chain: Arc::new(Chain::find(&**self.inner().spool.disk(), track.log.id())?),
-                format: track.header.format,
-                counting: track.header.counting,
-                layout: track.layout.clone(),
-                output,
-                range: None,
-            }))
+        if let Some(file) = self.finished(track, &output).await? {
+            return self.put(recording, object, Some(&file), || read_path(file.clone())).await;
+        }
+        let (disk, log) = (Arc::clone(self.inner().spool.disk()), track.log.id());
+        let chain = blocking(move || Chain::find(&*disk, log).map_err(Error::from)).await?;
+        let job = Job {
+            chain: Arc::new(chain),
+            format: track.header.format,
+            counting: track.header.counting,
+            layout: track.layout.clone(),
+            output,
+            range: None,
         };
-        self.put(recording, object, finished.as_deref(), body).await
+        self.put(recording, object, None, || render(job.clone())).await
     }
 
     /// The object of a track's file, under the key that it has if that is free.
@@ -229,8 +234,7 @@ impl Recorder {
         let Some(filled) = is_sound(&track.header, output) else { return Ok(None) };
         let (recorder, log, layout) = (self.clone(), Arc::clone(&track.log), track.layout.clone());
         let find = move || recorder.inner().spool.finished_sound(&log, &layout, filled);
-        let sound = tokio::task::spawn_blocking(find).await.map_err(std::io::Error::other).flatten();
-        Ok(sound.map_err(Error::Spool)?.map(|sound| sound.path))
+        Ok(blocking(find).await.map_err(Error::Spool)?.map(|sound| sound.path))
     }
 
     async fn store_manifest(
@@ -242,7 +246,7 @@ impl Recorder {
         let key = ObjectKey::new(format!("_reeltime/manifests/{}.json", recording.id))?;
         let object = new_object(recording, None, ObjectKind::Manifest, key, "application/json");
         let body = bytes::Bytes::from(text);
-        self.put(recording, object, None, || Ok(ByteStream::from_bytes(body.clone()))).await
+        self.put(recording, object, None, || ByteStream::from_bytes(body.clone())).await
     }
 
     /// Stores a body under the first key of a name that is free in the catalogue and in the store; where it lies in a
@@ -252,7 +256,7 @@ impl Recorder {
         recording: &LiveRecording,
         wanted: NewObject,
         finished: Option<&Path>,
-        body: impl Fn() -> Result<ByteStream, Error>,
+        body: impl Fn() -> ByteStream,
     ) -> Result<StoredObject, Error> {
         let (mut form, mut gone) = (1, false);
         loop {
@@ -261,7 +265,7 @@ impl Recorder {
             crash::point("staged");
             match self.transfer(recording, &object, finished, &body, !staged.again).await {
                 Err(Error::Store(StoreError::AlreadyExists { .. })) => {
-                    if let Some(size) = self.stored_alike(&object.key, body()?).await? {
+                    if let Some(size) = self.stored_alike(&object.key, body()).await? {
                         return Ok(StoredObject { key: object.key, size, crc32c: None });
                     }
                     form = self.make_way(&object, &staged).await?;
@@ -285,7 +289,7 @@ impl Recorder {
         recording: &LiveRecording,
         object: &NewObject,
         finished: Option<&Path>,
-        body: &impl Fn() -> Result<ByteStream, Error>,
+        body: &impl Fn() -> ByteStream,
         free: bool,
     ) -> Result<ObjectMeta, Error> {
         let inner = self.inner();
@@ -295,12 +299,12 @@ impl Recorder {
             return Ok(adopted);
         }
         if !inner.uploads.takes(&object.key) {
-            return Ok(inner.store.put(&object.key, body()?).await?);
+            return Ok(inner.store.put(&object.key, body()).await?);
         }
         let begun = recording.growing.lock().await.take(&object.key);
         let body = match finished {
             Some(file) => Body::open(file.to_owned()).await?,
-            None => Body::Stream(body()?),
+            None => Body::Stream(body()),
         };
         inner.uploads.put(object, begun, body, free).await
     }
@@ -478,9 +482,5 @@ pub(super) fn seconds(purpose: Purpose, tracks: &[Settled]) -> f64 {
 /// A track's timeline from its files, as they are now.
 pub(super) async fn survey(disk: &Arc<dyn Disk>, track: TrackId) -> Result<Layout, Error> {
     let disk = Arc::clone(disk);
-    let done = tokio::task::spawn_blocking(move || {
-        let chain = Chain::find(&*disk, track)?;
-        survey_chain(&chain).map_err(Error::Spool)
-    });
-    done.await.map_err(|_| Error::Spool(std::io::Error::other("the survey of a log died")))?
+    blocking(move || survey_chain(&Chain::find(&*disk, track)?).map_err(Error::Spool)).await
 }

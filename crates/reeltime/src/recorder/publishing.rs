@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use super::live::LiveRecording;
 use super::{Inner, Recorder};
 use crate::catalogue::CatalogueError;
 use crate::error::Error;
+use crate::spans;
 use crate::store::StoreError;
 use crate::upload::Retry;
 use crate::upload::line::{Failure, Figures, Line, Next, Turn};
@@ -105,7 +106,10 @@ impl Recorder {
     /// One attempt at a recording. Deleting one waits for its files, and the other way round.
     async fn attempt(&self, recording: &Arc<LiveRecording>) -> Result<(), Error> {
         let _files = recording.files.lock().await;
-        self.try_publish(recording).await
+        let span = spans::publish(recording);
+        let done = self.try_publish(recording).instrument(span.clone()).await;
+        spans::failed(&span, done.as_ref().err());
+        done
     }
 
     /// Nothing more is to be done about it here.
@@ -117,6 +121,7 @@ impl Recorder {
             let waiting = line.lock().figures(Instant::now()).jobs;
             info!(seconds = lasted.as_secs(), waiting, "recordings can be published again");
         }
+        turn.job.span.end();
         self.inner().registry.remove_recording(turn.job.id);
         self.inner().settled.notify_waiters();
     }

@@ -1,7 +1,5 @@
 //! What is kept of a recording of several tracks beside each track as received: a mix, as the settings say.
 
-use std::fs::File;
-use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -17,11 +15,11 @@ use super::publish::Settled;
 use super::selection::{MediaError, Selection};
 use super::tags::tags;
 use super::{Recorder, Rendition};
+use crate::blocking::blocking;
 use crate::catalogue::StoredObject;
 use crate::error::Error;
 use crate::render::{MixJob, MixTrack, drift_of};
 use crate::spool::Chain;
-use crate::store::read_file;
 
 impl Recorder {
     /// Notes how far the tracks' clocks are off: their arrival times go with their logs.
@@ -38,10 +36,10 @@ impl Recorder {
                 described.drift_ppm = known;
                 continue;
             }
-            let chain = Chain::find(&**self.inner().spool.disk(), track.log.id())?;
-            let layout = track.layout.clone();
-            let measured = tokio::task::spawn_blocking(move || drift_of(&chain, &layout)).await;
-            described.drift_ppm = measured.map_err(io::Error::other).flatten().map_err(Error::Spool)?;
+            let (disk, track) = (Arc::clone(self.inner().spool.disk()), track.clone());
+            let measure =
+                move || drift_of(&Chain::find(&*disk, track.log.id())?, &track.layout).map_err(Error::Spool);
+            described.drift_ppm = blocking(measure).await?;
         }
         Ok(())
     }
@@ -91,7 +89,9 @@ impl Recorder {
         manifest: &Manifest,
         rendition: Rendition,
     ) -> Result<Result<(StoredObject, u32), MediaError>, Error> {
-        let job = match self.rendition_job(tracks, manifest, rendition) {
+        let (recorder, logs, described) = (self.clone(), tracks.to_vec(), manifest.clone());
+        let job = blocking(move || recorder.rendition_job(&logs, &described, rendition)).await;
+        let job = match job {
             Ok(job) => job,
             Err(error) => return Ok(Err(error)),
         };
@@ -123,7 +123,7 @@ impl Recorder {
     }
 
     async fn make(&self, job: &MixJob) -> Result<Part, MediaError> {
-        let (part, writer) = Part::create(self.inner().cache.part()).map_err(Error::Spool)?;
+        let (part, writer) = self.part().await?;
         let mut bytes = job.prepare(&self.inner().store, None).await?.start(Some(Box::new(writer)));
         while let Some(chunk) = bytes.next().await {
             chunk.map_err(Error::Spool)?;
@@ -139,12 +139,7 @@ impl Recorder {
         made: &Part,
     ) -> Result<StoredObject, Error> {
         let object = self.mix_object(recording, &tracks[0].header, rendition)?;
-        let body = || {
-            let file = File::open(made.path()).map_err(Error::Spool)?;
-            let size = file.metadata().map_err(Error::Spool)?.len();
-            Ok(read_file(Arc::new(file), 0..size))
-        };
-        self.put(recording, object, Some(made.path()), body).await
+        self.put(recording, object, Some(made.path()), || made.read()).await
     }
 }
 

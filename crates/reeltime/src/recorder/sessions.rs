@@ -96,7 +96,7 @@ impl Recorder {
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let live = self.begin_session(&recording, request, hash_token(&token));
         if new {
-            self.follow_segments(&recording);
+            self.follow_segments(&recording).await;
             self.enter(&recording).await;
         }
         let ingest = self.hold(live).await?;
@@ -138,7 +138,7 @@ impl Recorder {
         let (recording, new) = self.join(tenant, Some(call), Purpose::Plain);
         let kept = KeptCall { recorder: self.clone(), recording };
         if new {
-            self.follow_segments(&kept.recording);
+            self.follow_segments(&kept.recording).await;
             self.enter(&kept.recording).await;
         }
         Ok(kept)
@@ -224,7 +224,9 @@ impl Recorder {
             warn!(session = %live.id, "the log could not be closed; it will be recovered at the next start");
         }
         if first {
-            info!(session = %live.id, reason, samples = live.log.samples(), "session ended");
+            let samples = live.log.samples();
+            info!(session = %live.id, reason, samples, "session ended");
+            live.span.end().record("reason", reason).record("samples", samples as i64);
             self.inner().registry.remove_session(live);
             live.recording.session_closed(self.inner().clock.now());
             self.end_recording(&live.recording);

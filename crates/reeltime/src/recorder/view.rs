@@ -272,7 +272,7 @@ fn from_row(row: &Recording) -> RecordingView {
     }
 }
 
-fn manifest_in(row: &Recording) -> Option<Manifest> {
+pub(super) fn manifest_in(row: &Recording) -> Option<Manifest> {
     serde_json::from_str(row.manifest.as_deref()?).ok()
 }
 

@@ -14,8 +14,8 @@ use reeltime_core::render::{
 };
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counters, Counting, Layout};
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tracing::Instrument;
 
 mod grow;
 
@@ -26,6 +26,7 @@ use super::track::{Out, Progress, survey_chain};
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::recorder::MediaError;
+use crate::spans;
 use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
 use crate::store::{ByteSender, ByteStream, Store};
 
@@ -305,7 +306,8 @@ impl Prepared {
     /// nobody reads any more.
     pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
         let (sender, stream) = ByteStream::channel(2);
-        tokio::spawn(self.run(made, sender));
+        let span = spans::render(self.tracks.len());
+        tokio::spawn(self.run(made, sender).instrument(span));
         stream
     }
 

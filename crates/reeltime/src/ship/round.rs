@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use reeltime_core::bundle::{self, File, Name, Owner, Writer};
 use reeltime_core::id::{NodeId, TrackId};
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::ledger::Ledger;
 use super::read;
@@ -20,6 +20,7 @@ use crate::catalogue::Tenure;
 use crate::crash;
 use crate::error::Error;
 use crate::recorder::{Inner, Recorder};
+use crate::spans;
 use crate::spool::{Shippable, TrackLog};
 use crate::store::{ByteStream, Store, StoreError};
 
@@ -136,7 +137,7 @@ impl Shipper {
                 self.held = self.make(recorder, portions, &mut tracks).await?;
             }
             if let Some(made) = self.held.take() {
-                match self.put(recorder.inner(), &made).await {
+                match self.put(recorder.inner(), &made).instrument(spans::ship(made.bytes.len())).await {
                     Ok(true) => self.commit(recorder.inner(), made),
                     // The name is taken by something else: another one.
                     Ok(false) => self.held = Some(Made { name: self.next_name(), ..made }),

@@ -197,6 +197,5 @@ async fn recover(recorder: &Recorder, tracks: std::collections::BTreeSet<TrackId
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Error::Spool(io::Error::other("writing logs back died")))?.map_err(Error::Spool)
+    crate::blocking::blocking(work).await.map_err(Error::Spool)
 }

@@ -26,7 +26,7 @@ pub struct ByteStream {
     items: mpsc::Receiver<Item>,
     ended: bool,
     /// Counts the bytes that pass.
-    counter: Option<metrics::Counter>,
+    counters: Vec<metrics::Counter>,
 }
 
 /// The writing end of a body. Dropped without [`finish`](Self::finish), it makes the reader fail.
@@ -45,7 +45,7 @@ impl ByteStream {
     /// writer wait.
     pub fn channel(depth: usize) -> (ByteSender, Self) {
         let (sender, items) = mpsc::channel(depth.max(1));
-        (ByteSender { items: sender }, Self { items, ended: false, counter: None })
+        (ByteSender { items: sender }, Self { items, ended: false, counters: Vec::new() })
     }
 
     /// A body that is already there.
@@ -57,9 +57,10 @@ impl ByteStream {
         body
     }
 
-    /// The same body, whose bytes `counter` counts as they are read; a second one takes the place of the first.
-    pub(crate) fn counted(self, counter: metrics::Counter) -> Self {
-        Self { counter: Some(counter), ..self }
+    /// The same body, whose bytes `counter` counts as they are read.
+    pub(crate) fn counted(mut self, counter: metrics::Counter) -> Self {
+        self.counters.push(counter);
+        self
     }
 
     /// The next chunk, for a thread that may block; `None` at the end.
@@ -74,7 +75,7 @@ impl ByteStream {
     fn take(&mut self, item: Option<Item>) -> Option<io::Result<Bytes>> {
         let next = match item {
             Some(Item::Chunk(chunk)) => {
-                if let Some(counter) = &self.counter {
+                for counter in &self.counters {
                     counter.increment(chunk.len() as u64);
                 }
                 return Some(Ok(chunk));

@@ -1,6 +1,8 @@
 //! A store whose health is known: when it last answered, what it last failed with, and how much went to and from it.
 
 use std::error::Error;
+use std::fmt::Display;
+use std::future::ready;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use reeltime_core::time::UtcMicros;
 use super::throttled::parts_of;
 use super::{ByteStream, ObjectMeta, PartStore, PartTag, Signed, Store, StoreError, UploadId};
 use crate::recorder::Clock;
+use crate::spans;
 
 /// The store's health, as its users met it. Nothing is asked for its sake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,8 +56,14 @@ impl Watched {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of an answer.
-    fn note<T>(&self, verb: &'static str, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Waits for an answer, and takes note of it.
+    async fn note<T>(
+        &self,
+        verb: &'static str,
+        key: impl Display,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = spans::store((verb, &key), asked).await;
         let failed = answer.as_ref().err().filter(|error| is_the_stores(error));
         let outcome = match failed {
             None => "ok",
@@ -114,36 +123,36 @@ fn bytes(verb: &'static str) -> metrics::Counter {
 #[async_trait]
 impl Store for Watched {
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
-        self.note("put", self.store.put(key, body.counted(bytes("put"))).await)
+        self.note("put", key, self.store.put(key, body.counted(bytes("put")))).await
     }
 
     async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
-        self.note("put", self.store.put_free(key, body.counted(bytes("put"))).await)
+        self.note("put", key, self.store.put_free(key, body.counted(bytes("put")))).await
     }
 
     async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         match self.store.adopt(key, file).await {
             // It was not asked.
             Ok(None) => Ok(None),
-            answer => self.note("adopt", answer),
+            answer => self.note("adopt", key, ready(answer)).await,
         }
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ByteStream, StoreError> {
-        let body = self.note("get", self.store.get(key, range).await)?;
+        let body = self.note("get", key, self.store.get(key, range)).await?;
         Ok(body.counted(bytes("get")))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StoreError> {
-        self.note("head", self.store.head(key).await)
+        self.note("head", key, self.store.head(key)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.note("delete", self.store.delete(key).await)
+        self.note("delete", key, self.store.delete(key)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        self.note("list", self.store.list(prefix).await)
+        self.note("list", prefix, self.store.list(prefix)).await
     }
 
     fn is_remote(&self) -> bool {
@@ -176,7 +185,7 @@ impl Store for Watched {
 impl PartStore for Watched {
     async fn begin(&self, key: &ObjectKey) -> Result<UploadId, StoreError> {
         let (parts, inner) = parts_of(&*self.store, key)?;
-        self.note("begin", parts.begin(&inner).await)
+        self.note("begin", key, parts.begin(&inner)).await
     }
 
     async fn put_part(
@@ -188,7 +197,7 @@ impl PartStore for Watched {
     ) -> Result<PartTag, StoreError> {
         let (parts, inner) = parts_of(&*self.store, key)?;
         bytes("part").increment(body.len() as u64);
-        self.note("part", parts.put_part(&inner, upload, number, body).await)
+        self.note("part", key, parts.put_part(&inner, upload, number, body)).await
     }
 
     async fn complete(
@@ -198,12 +207,12 @@ impl PartStore for Watched {
         tags: &[PartTag],
     ) -> Result<ObjectMeta, StoreError> {
         let (parts, inner) = parts_of(&*self.store, key)?;
-        let meta = self.note("complete", parts.complete(&inner, upload, tags).await)?;
+        let meta = self.note("complete", key, parts.complete(&inner, upload, tags)).await?;
         Ok(ObjectMeta { key: key.clone(), ..meta })
     }
 
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
         let (parts, inner) = parts_of(&*self.store, key)?;
-        self.note("abort", parts.abort(&inner, upload).await)
+        self.note("abort", key, parts.abort(&inner, upload)).await
     }
 }

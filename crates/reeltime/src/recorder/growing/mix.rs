@@ -17,9 +17,10 @@ use reeltime_core::media::Container;
 use reeltime_core::render::Pauses;
 use reeltime_core::timeline::Layout;
 use tokio::task::JoinHandle;
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use super::file::GrowingFile;
+use crate::blocking::blocking;
 use crate::catalogue::{NewObject, ObjectKind, RecordingState, StoredObject};
 use crate::error::Error;
 use crate::recorder::live::LiveRecording;
@@ -29,6 +30,7 @@ use crate::recorder::selection::MediaError;
 use crate::recorder::tags::tags;
 use crate::recorder::{Recorder, Rendition};
 use crate::render::{Ending, Growth, MixJob, MixTrack};
+use crate::spans;
 use crate::spool::TrackLog;
 use crate::store::{ByteStream, PART};
 
@@ -80,7 +82,8 @@ impl Recorder {
 
     fn grow_mix(&self, recording: &Arc<LiveRecording>, rendition: Rendition) -> JoinHandle<Option<GrownMix>> {
         let (recorder, recording) = (self.clone(), Arc::clone(recording));
-        tokio::spawn(async move {
+        let span = spans::upload(&recording);
+        let growing = async move {
             match recorder.mix_growing(&recording, rendition).await {
                 Ok(grown) => grown,
                 Err(error) => {
@@ -88,7 +91,8 @@ impl Recorder {
                     None
                 }
             }
-        })
+        };
+        tokio::spawn(growing.instrument(span))
     }
 
     async fn mix_growing(
@@ -103,7 +107,9 @@ impl Recorder {
         }
         let joined = Arc::new(Mutex::new(tracks.iter().map(|track| track.log.id()).collect::<Vec<_>>()));
         let growth = self.growth(recording, &joined);
-        let mix = self.growing_job(recording, &tracks, rendition).map_err(unmixed)?;
+        let (recorder, live) = (self.clone(), Arc::clone(recording));
+        let job = blocking(move || recorder.growing_job(&live, &tracks, rendition));
+        let mix = job.await.map_err(unmixed)?;
         let (prepared, spec) = mix.prepare_growing(&self.inner().store).await.map_err(unmixed)?;
         let (bytes, ending) = prepared.grow(growth);
         let mut file = GrowingFile::create(self, None).await?;

@@ -25,7 +25,7 @@ use reeltime_core::keys::ObjectKey;
 use reeltime_core::log::Purpose;
 use reeltime_core::media::Container;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use super::Recorder;
 use super::live::LiveRecording;
@@ -34,6 +34,7 @@ use crate::blocking::blocking;
 use crate::catalogue::{NewObject, RecordingState, StoredObject};
 use crate::error::Error;
 use crate::parts::PartUpload;
+use crate::spans;
 use crate::spool::{GrowingSound, TrackLog};
 use crate::store::PART;
 use mix::Mixes;
@@ -106,9 +107,9 @@ impl Recorder {
             let due = |log: &Arc<TrackLog>| self.is_due(log, growing.tracks.get(&log.id()));
             if !growing.is_resting() && recording.tracks().iter().any(due) {
                 let recorder = self.clone();
-                tokio::spawn(async move {
-                    recorder.upload_grown(&recording, &mut growing).await;
-                });
+                let span = spans::upload(&recording);
+                let look = async move { recorder.upload_grown(&recording, &mut growing).await };
+                tokio::spawn(look.instrument(span));
             }
         }
     }

@@ -23,6 +23,7 @@ use reeltime_core::media::Container;
 use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
 
+use crate::blocking::blocking;
 use crate::catalogue::{
     CatalogueError, NewRecording, NewSegment, RecordingState, Segment, SegmentRecording, SegmentsStatus,
     StateChange,
@@ -327,9 +328,7 @@ impl Recorder {
                 || self.receiving(tenant, row.recording, &row.session_id, row.created_at, row.begun_at);
             let recording = known.unwrap_or_else(fresh);
             let (recorder, found) = (self.clone(), Arc::clone(&recording));
-            let speakers = tokio::task::spawn_blocking(move || Speakers::recover(&recorder, &found)).await;
-            let speakers =
-                speakers.map_err(|_| Error::Spool(std::io::Error::other("reading a log died")))??;
+            let speakers = blocking(move || Speakers::recover(&recorder, &found)).await?;
             self.receive(&recording, speakers);
         }
         Ok(())

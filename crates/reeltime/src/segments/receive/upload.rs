@@ -1,9 +1,11 @@
 //! One segment on its way in: received, stored, logged, entered.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use metrics::Counter;
 use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
@@ -14,6 +16,7 @@ use super::incoming::Incoming;
 use super::sound::Sound;
 use super::speakers::{Place, Placed, Turn};
 use super::{Gate, ReceiveError, Receiver, lock};
+use crate::blocking::blocking;
 use crate::catalogue::{KeptSegment, NewObject, ObjectKind, Segment};
 use crate::crash;
 use crate::error::Error;
@@ -21,7 +24,7 @@ use crate::recorder::{Clock, Recorder};
 use crate::spool::TrackLog;
 use crate::store::StoreError;
 
-/// How long the store may take for one segment before its client is asked to try again.
+/// How long the store may take nothing of a segment before its client is asked to try again.
 const STORED_IN: Duration = Duration::from_secs(120);
 /// The most bytes that a segment may have of which none were announced.
 const MOST: u64 = 512 << 20;
@@ -34,6 +37,32 @@ pub struct Upload {
     segment: Segment,
     incoming: Incoming,
     _claim: Claim,
+}
+
+/// Bytes that the store has taken.
+#[derive(Default)]
+struct Taken(Arc<AtomicU64>);
+
+impl Taken {
+    fn counter(&self) -> Counter {
+        Counter::from_arc(Arc::clone(&self.0))
+    }
+
+    /// Waits for `work`; `None` where nothing was taken for too long.
+    async fn while_it_grows<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut before = 0;
+        loop {
+            if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
+                return Some(done);
+            }
+            let now = self.0.load(Ordering::Relaxed);
+            if now == before {
+                return None;
+            }
+            before = now;
+        }
+    }
 }
 
 /// Nobody else sends the segment meanwhile.
@@ -85,7 +114,7 @@ impl Recorder {
 
     /// Counts bytes of sound that were heard.
     pub(super) fn received(&self, bytes: usize) {
-        self.inner().received.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        self.inner().received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -153,20 +182,18 @@ impl Upload {
     /// A file of which nothing can be heard is not taken.
     async fn check_sound(&self) -> Result<(), ReceiveError> {
         let (file, container) = (self.incoming.handle().await?, self.segment.format);
-        let opened = tokio::task::spawn_blocking(move || Sound::open(file, container).map(drop)).await;
-        Ok(opened.map_err(died)??)
+        blocking(move || Ok(Sound::open(file, container).map(drop)?)).await
     }
 
+    /// A store that is slow, or of which others have a share, is waited for as long as it takes.
     async fn store(&self) -> Result<ObjectKey, ReceiveError> {
-        match tokio::time::timeout(STORED_IN, self.put()).await {
-            Ok(stored) => stored,
-            Err(_) => Err(ReceiveError::StoreAway),
-        }
+        let taken = Taken::default();
+        taken.while_it_grows(self.put(&taken), STORED_IN).await.unwrap_or(Err(ReceiveError::StoreAway))
     }
 
     /// Stores the bytes under the first form of the segment's key that is free, or that has them already: what an
     /// earlier attempt left.
-    async fn put(&self) -> Result<ObjectKey, ReceiveError> {
+    async fn put(&self, taken: &Taken) -> Result<ObjectKey, ReceiveError> {
         let store = &*self.recorder.inner().store;
         let wanted = staged_for(&self.receiver.recording.tenant, &self.segment);
         let mut form = 1;
@@ -175,7 +202,7 @@ impl Upload {
             let object = NewObject { key: staged.key.clone(), ..wanted.clone() };
             let stored = match store.adopt(&object.key, self.incoming.path()).await.transpose() {
                 Some(adopted) => adopted,
-                None => store.put(&object.key, self.incoming.body().await?).await,
+                None => store.put(&object.key, self.incoming.body().await?.counted(taken.counter())).await,
             };
             match stored {
                 Ok(_) => return Ok(object.key),
@@ -233,9 +260,9 @@ impl Recorder {
         let log = move || {
             let mut sound = Sound::open(file, container)?;
             let place = Place { participant: &participant, at, turn };
-            lock(&speakers).log(&recorder, &recording, &place, &mut sound)
+            Ok::<_, ReceiveError>(lock(&speakers).log(&recorder, &recording, &place, &mut sound)?)
         };
-        match tokio::task::spawn_blocking(log).await.map_err(died)?? {
+        match blocking(log).await? {
             Placed::Logged(Some((log, end))) => Ok(is_synced(&log, end).await),
             Placed::Logged(None) => Ok(true),
             Placed::Deferred => {
@@ -256,6 +283,24 @@ async fn is_synced(log: &TrackLog, end: u64) -> bool {
     synced
 }
 
-fn died(_: tokio::task::JoinError) -> ReceiveError {
-    ReceiveError::Failed(Error::Spool(std::io::Error::other("reading a segment's sound died")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_goes_on_taking_is_waited_for_and_one_that_stopped_is_not() {
+        let (taken, patience) = (Taken::default(), Duration::from_millis(20));
+        let slowly = async {
+            for _ in 0..10 {
+                tokio::time::sleep(patience / 2).await;
+                taken.counter().increment(1);
+            }
+        };
+        assert_eq!(taken.while_it_grows(slowly, patience).await, Some(()));
+        let half = async {
+            taken.counter().increment(1);
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(taken.while_it_grows(half, patience).await, None);
+    }
 }

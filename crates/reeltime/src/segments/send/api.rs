@@ -15,6 +15,7 @@ use url::Url;
 use super::config::ApiTarget;
 use super::error::SendError;
 use super::journal::{Begun, Segment, Sent};
+use crate::blocking::blocking;
 use crate::store::{Bandwidth, read_file};
 
 /// How long an answer may take.
@@ -78,12 +79,12 @@ impl Api {
     /// Puts a file; where it is from now on.
     pub(super) async fn put(&self, place: &Place, file: &Path, mime: &str) -> Result<String, SendError> {
         let path = file.to_owned();
-        let opened = tokio::task::spawn_blocking(move || {
+        let open = move || {
             let file = std::fs::File::open(path)?;
             let bytes = file.metadata()?.len();
-            Ok((file, bytes))
-        });
-        let (opened, bytes) = opened.await.map_err(std::io::Error::other).flatten()?;
+            std::io::Result::Ok((file, bytes))
+        };
+        let (opened, bytes) = blocking(open).await?;
         let request = self
             .client
             .put(place.url.clone())

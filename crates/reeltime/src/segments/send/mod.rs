@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use reeltime_core::id::RecordingId;
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
+use crate::blocking::blocking;
 use crate::recorder::{Clock, LiveRecording};
 use crate::spool::Disk;
 use crate::store::{Bandwidth, Store, StoreError};
@@ -57,6 +58,8 @@ struct Shared {
     spare: u64,
     turns: Semaphore,
     recordings: Mutex<HashMap<RecordingId, Arc<Outgoing>>>,
+    /// Recordings that are about to be among them.
+    beginning: AtomicUsize,
     counts: Counts,
 }
 
@@ -153,26 +156,39 @@ impl SegmentSender {
         let recordings = Mutex::new(left_over(&folder, &config.target.to_string())?);
         let turns = Semaphore::new(config.parallel.max(1));
         let counts = Counts::default();
-        Ok(Self(Some(Arc::new(Shared { config, to, folder, spare, turns, recordings, counts }))))
+        Ok(Self(Some(Arc::new(Shared {
+            config,
+            to,
+            folder,
+            spare,
+            turns,
+            recordings,
+            beginning: AtomicUsize::new(0),
+            counts,
+        }))))
     }
 
     /// Starts to cut a recording, unless too many are cut already. One that was begun before goes on.
-    pub(crate) fn follow(&self, disk: &Arc<dyn Disk>, clock: Clock, recording: &Arc<LiveRecording>) {
-        let Some(shared) = &self.0 else { return };
-        let outgoing = match shared.begin(recording) {
-            Ok(Some(outgoing)) => outgoing,
-            Ok(None) => return,
-            Err(error) => {
-                error!(recording = %recording.id, %error, "cannot cut segments of it; the recording itself goes on");
-                return;
-            }
-        };
-        if outgoing.is_all_cut() {
-            return;
-        }
+    pub(crate) async fn follow(&self, disk: &Arc<dyn Disk>, clock: Clock, recording: &Arc<LiveRecording>) {
+        let Some(shared) = self.0.clone() else { return };
         let (disk, recording) = (Arc::clone(disk), Arc::clone(recording));
-        let following = follow::follow(Arc::clone(shared), disk, clock, recording, Arc::clone(&outgoing));
-        outgoing.add_task(tokio::spawn(following).abort_handle());
+        // In a task of its own: who opens the session may go away.
+        let beginning = tokio::spawn(async move {
+            let (with, of) = (Arc::clone(&shared), Arc::clone(&recording));
+            let outgoing = match blocking(move || with.begin(&of)).await {
+                Ok(Some(outgoing)) if !outgoing.is_all_cut() => outgoing,
+                Ok(_) => return,
+                Err(error) => {
+                    error!(recording = %recording.id, %error, "cannot cut segments of it; the recording itself goes on");
+                    return;
+                }
+            };
+            shared.start_sending(&outgoing);
+            let following = follow::follow(shared, disk, clock, recording, Arc::clone(&outgoing));
+            outgoing.add_task(tokio::spawn(following).abort_handle());
+        });
+        // It ends without a result.
+        let _ = beginning.await;
     }
 
     /// Whether a recording's logs are still needed.
@@ -271,14 +287,12 @@ impl Shared {
         self.lock().values().cloned().collect()
     }
 
-    /// The recording's place, made where there is none; `None` where there are too many.
-    fn begin(self: &Arc<Self>, recording: &LiveRecording) -> io::Result<Option<Arc<Outgoing>>> {
-        let mut recordings = self.lock();
-        if let Some(known) = recordings.get(&recording.id) {
-            return Ok(Some(Arc::clone(known)));
+    /// The recording's place, made where there is none; `None` where there are too many. It waits for the disk.
+    fn begin(&self, recording: &LiveRecording) -> io::Result<Option<Arc<Outgoing>>> {
+        if let Some(known) = self.get(recording.id) {
+            return Ok(Some(known));
         }
-        let live = recordings.values().filter(|outgoing| !outgoing.is_all_cut()).count();
-        if live >= self.config.max_recordings {
+        if !self.begins() {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             warn!(recording = %recording.id, most = self.config.max_recordings, "no segments are cut of it: too many recordings are cut already; the recording itself goes on");
             return Ok(None);
@@ -289,12 +303,23 @@ impl Shared {
             started_ms: recording.created.0 / 1_000,
             target: self.config.target.to_string(),
         };
-        let journal = Journal::create(&self.folder.join(recording.id.to_string()), begun)?;
-        let outgoing = Arc::new(Outgoing::new(journal));
+        let journal = Journal::create(&self.folder.join(recording.id.to_string()), begun);
+        let mut recordings = self.lock();
+        self.beginning.fetch_sub(1, Ordering::Relaxed);
+        let outgoing = Arc::new(Outgoing::new(journal?));
         recordings.insert(recording.id, Arc::clone(&outgoing));
-        drop(recordings);
-        self.start_sending(&outgoing);
         Ok(Some(outgoing))
+    }
+
+    /// Counts one more that begins, unless there are too many.
+    fn begins(&self) -> bool {
+        let recordings = self.lock();
+        let live = recordings.values().filter(|outgoing| !outgoing.is_all_cut()).count();
+        let room = live + self.beginning.load(Ordering::Relaxed) < self.config.max_recordings;
+        if room {
+            self.beginning.fetch_add(1, Ordering::Relaxed);
+        }
+        room
     }
 
     fn start_sending(self: &Arc<Self>, outgoing: &Arc<Outgoing>) {
@@ -345,8 +370,7 @@ impl Shared {
 /// Removes a folder; whether there was one.
 async fn remove_folder(folder: PathBuf) -> bool {
     let place = folder.clone();
-    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-    match removed.map_err(io::Error::other).flatten() {
+    match blocking(move || std::fs::remove_dir_all(folder)).await {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => {

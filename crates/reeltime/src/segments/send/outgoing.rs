@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::file::SegmentFile;
 use super::journal::{Entry, Journal, Segment};
+use crate::blocking::blocking;
 use crate::crash;
 
 /// One recording.
@@ -85,8 +86,7 @@ impl Outgoing {
         with: impl FnOnce(&mut Journal) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let outgoing = Arc::clone(self);
-        let asked = tokio::task::spawn_blocking(move || outgoing.journal(with));
-        asked.await.map_err(io::Error::other)?
+        blocking(move || outgoing.journal(with)).await
     }
 
     /// Writes a line.

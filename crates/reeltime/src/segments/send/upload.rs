@@ -21,6 +21,7 @@ use super::error::SendError;
 use super::journal::{Begun, Entry, Journal, Line, Segment, Sent, Way};
 use super::outgoing::Outgoing;
 use super::{Shared, Way as To};
+use crate::blocking::blocking;
 use crate::crash;
 use crate::store::{ByteStream, StoreError, read_file};
 
@@ -157,7 +158,7 @@ async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way, line: Li
     if !shared.config.keep_local {
         let file = outgoing.folder.join(&segment.file);
         // What cannot be removed now goes with the folder.
-        let _ = tokio::task::spawn_blocking(move || fs::remove_file(file)).await;
+        let _ = blocking(move || fs::remove_file(file)).await;
     }
     Ok(())
 }
@@ -201,8 +202,7 @@ async fn put_file(
     bytes: u64,
 ) -> Result<(), SendError> {
     let file = file.to_owned();
-    let opened = tokio::task::spawn_blocking(move || fs::File::open(file)).await;
-    let opened = Arc::new(opened.map_err(io::Error::other).flatten()?);
+    let opened = Arc::new(blocking(move || fs::File::open(file)).await?);
     match store.put(key, read_file(opened, 0..bytes)).await {
         Err(StoreError::AlreadyExists { key }) => match store.head(&key).await? {
             Some(there) if there.size == bytes => Ok(()),
@@ -306,11 +306,8 @@ async fn export(outgoing: &Arc<Outgoing>) {
     let Ok(told) = told(outgoing).await else { return };
     let text = serde_json::to_vec_pretty(&told.summary()).unwrap_or_default();
     let file = outgoing.folder.join(EXPORT);
-    let written = tokio::task::spawn_blocking({
-        let file = file.clone();
-        move || fs::write(file, text)
-    });
-    match written.await.map_err(io::Error::other).flatten() {
+    let to = file.clone();
+    match blocking(move || fs::write(to, text)).await {
         Ok(()) => {
             warn!(recording = %outgoing.id, file = %file.display(), "what it should have been told is kept here, and tried again")
         }
