@@ -108,14 +108,15 @@ def test_a_width_gives_at_most_so_many_pixels(server, finished, samples):
 def test_a_finished_recordings_peaks_are_made_once_and_kept(new_server):
     server = new_server().start()
     recording_id = record(server, swelling(1.0)).recording_id
-    first = server.get(f"{API}/{recording_id}/peaks")
+    first = server.get(f"{API}/{recording_id}/peaks", params={"samples_per_pixel": 256})
     kept = list((server.data_dir / "cache").rglob("*.dat"))
     assert len(kept) == 1
     etag = first.headers["ETag"]
     assert "no-cache" in first.headers["Cache-Control"]
-    again = server.get(f"{API}/{recording_id}/peaks", headers={"If-None-Match": etag})
+    same, finer = {"samples_per_pixel": 256}, {"samples_per_pixel": 256, "bits": 16}
+    again = server.get(f"{API}/{recording_id}/peaks", params=same, headers={"If-None-Match": etag})
     assert (again.status_code, again.content) == (304, b"")
-    other = server.get(f"{API}/{recording_id}/peaks", params={"bits": 16}, headers={"If-None-Match": etag})
+    other = server.get(f"{API}/{recording_id}/peaks", params=finer, headers={"If-None-Match": etag})
     assert other.status_code == 200 and other.headers["ETag"] != etag
     assert list((server.data_dir / "cache").rglob("*.dat")) == kept
     assert server.request("DELETE", f"{API}/{recording_id}").status_code == 204
@@ -142,12 +143,75 @@ def test_peaks_wait_while_many_are_recorded(new_server):
     live = [Ingest(server) for _ in range(10)]
     for client in live:
         client.send(swelling(0.1))
-    record(server, swelling(0.5))
-    # Two looks at what waits.
+    record(server, swelling(0.5), channels=2)
+    # Two looks at what waits: both channels as one. The track's own were made while it was recorded.
     time.sleep(2.5)
-    assert not list((server.data_dir / "cache").rglob("*.dat"))
+    assert len(kept_of(server)) == 1
     live[0].stop()
-    until("peaks", lambda: list((server.data_dir / "cache").rglob("*.dat")))
+    until("peaks", lambda: len(kept_of(server)) > 1)
+
+
+def kept_of(server) -> dict:
+    """The files of peaks that are kept, by what tells a file from another one of this name."""
+    files = (server.data_dir / "cache").rglob("*.dat")
+    return {(path.name, path.stat().st_ino): path.read_bytes() for path in files}
+
+
+def call_of_two(server) -> tuple[Ingest, Ingest]:
+    """Samples as they are, and G.711; one speaks for longer than the other."""
+    first = Ingest(server, call="two", participant="ada", rate=16_000)
+    second = Ingest(server, call="two", participant="bob", codec="mulaw", rate=8_000)
+    first.send(swelling(20.0))
+    second.send(bytes(range(256)) * 320)
+    first.stop()
+    second.stop()
+    server.completed(first.recording_id)
+    return first, second
+
+
+def test_peaks_of_samples_are_made_while_they_are_recorded(new_server):
+    ahead = new_server("--peaks", "after:1h").start()
+    first, second = call_of_two(ahead)
+    made = kept_of(ahead)
+    assert len(made) == 3, "of each speaker, and of both"
+    query = {"samples_per_pixel": 256, "bits": 16}
+    alone = peaks(ahead, first.recording_id, track=first.track_id, **query)
+    assert alone["data"] == expected(samples_of(swelling(20.0)), 256, 16)
+    linear = samples_of(data_of(ahead.stream(first.recording_id, track=second.track_id, decode=1)))
+    assert peaks(ahead, first.recording_id, track=second.track_id, **query)["data"] == expected(linear, 256, 16)
+    mixed = samples_of(data_of(ahead.stream(first.recording_id, layout="mono")))
+    assert peaks(ahead, first.recording_id, **query)["data"] == expected(mixed, 256, 16)
+    assert kept_of(ahead) == made, "nothing was made anew"
+    # The same files as those that are made of what was published; how two speakers lie to each other is another call's.
+    later = new_server("--peaks", "request").start()
+    first, second = call_of_two(later)
+    assert kept_of(later) == {}
+    for track in (first, second):
+        peaks(later, first.recording_id, track=track.track_id, **query)
+    assert set(kept_of(later).values()) < set(made.values())
+
+
+def test_peaks_made_while_recording_are_those_of_what_is_published(new_server):
+    server = new_server("--peaks", "after:1h", REELTIME_RESUME_WINDOW="0s").start()
+    client = Ingest(server, participant="ada")
+    client.send(swelling(40.0))
+    until("a file that grows", lambda: list((server.data_dir / "cache").glob("*.part")))
+    server.kill()
+    server.start()
+    server.completed(client.recording_id)
+    assert not list((server.data_dir / "cache").glob("*.part"))
+    pcm = samples_of(data_of(server.stream(client.recording_id)))
+    wave = peaks(server, client.recording_id, samples_per_pixel=256, bits=16)
+    assert wave["data"] == expected(pcm, 256, 16) and len(pcm) > 16 * 16_000
+
+
+def test_a_store_that_lies_elsewhere_is_not_read_for_peaks(new_server, s3):
+    server = new_server(**s3.settings()).start()
+    first, second = call_of_two(server)
+    read = server.metric("reeltime_store_bytes_total")
+    for which, rate in (({}, 16_000), ({"track": first.track_id}, 16_000), ({"track": second.track_id}, 8_000)):
+        assert peaks(server, first.recording_id, width=300, **which)["sample_rate"] == rate
+    assert server.metric("reeltime_store_bytes_total") == read
 
 
 def test_peaks_are_left_to_requests_where_that_is_set(new_server):

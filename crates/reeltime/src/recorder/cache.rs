@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -18,11 +19,19 @@ use crate::render::Made;
 /// The folder of such files.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    room: Arc<Room>,
+    next: AtomicU64,
+}
+
+/// How much there may be of them, and is.
+#[derive(Debug)]
+struct Room {
     folder: PathBuf,
     budget: u64,
     /// Bytes that stay free on its disk: recordings come first.
     spare: u64,
-    next: AtomicU64,
+    /// Bytes at most, as far as is known.
+    held: AtomicU64,
 }
 
 /// The name of a file that can be made again.
@@ -53,11 +62,13 @@ impl Cache {
         for path in half_made.filter(|path| path.extension().is_some_and(|end| end == "part")) {
             let _ = fs::remove_file(path);
         }
-        Self { folder, budget, spare, next: AtomicU64::new(0) }
+        // Nothing is known yet: it is looked at with the first file.
+        let held = AtomicU64::new(budget);
+        Self { room: Arc::new(Room { folder, budget, spare, held }), next: AtomicU64::new(0) }
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {
-        self.folder.join(key.recording.to_string()).join(&key.name)
+        self.room.folder.join(key.recording.to_string()).join(&key.name)
     }
 
     /// The file and its size, where it was made before.
@@ -73,23 +84,15 @@ impl Cache {
     pub(crate) fn begin(&self, key: &CacheKey) -> Option<Keeping> {
         let (path, part) = (self.path(key), self.part());
         let begun = || -> io::Result<File> {
-            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            fs::create_dir_all(path.parent().unwrap_or(&self.room.folder))?;
             OpenOptions::new().write(true).create_new(true).open(&part)
         };
-        if self.budget == 0 {
+        if self.room.budget == 0 {
             return None;
         }
         self.yield_space();
         match begun() {
-            Ok(file) => Some(Keeping {
-                file: Some(file),
-                part,
-                path,
-                folder: self.folder.clone(),
-                budget: self.budget,
-                spare: self.spare,
-                size: 0,
-            }),
+            Ok(file) => Some(Keeping { file: Some(file), part, path, room: Arc::clone(&self.room), size: 0 }),
             Err(error) => {
                 debug!(%error, "cannot keep a file that is made on demand");
                 None
@@ -101,35 +104,37 @@ impl Cache {
     pub(crate) fn adopt(&self, key: &CacheKey, file: &Path) {
         let path = self.path(key);
         let moved = || -> io::Result<()> {
-            if fs::metadata(file)?.len() > self.budget {
+            let size = fs::metadata(file)?.len();
+            if size > self.room.budget {
                 return Ok(());
             }
-            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-            fs::rename(file, &path)
+            fs::create_dir_all(path.parent().unwrap_or(&self.room.folder))?;
+            fs::rename(file, &path)?;
+            self.room.took(size, &path);
+            Ok(())
         };
-        match moved() {
-            Ok(()) => make_room(&self.folder, self.budget, &path),
-            Err(error) => debug!(%error, "cannot keep a file that is made on demand"),
+        if let Err(error) = moved() {
+            debug!(%error, "cannot keep a file that is made on demand");
         }
     }
 
     /// Removes files while the disk has less than is to stay free.
     pub(crate) fn yield_space(&self) {
-        if is_short(&self.folder, self.spare) {
+        if self.room.is_short() {
             debug!("the disk is getting full: files that can be made again are removed");
-            remove_oldest(&self.folder, None, |_| is_short(&self.folder, self.spare));
+            self.room.remove_oldest(None, |_, _| self.room.is_short());
         }
     }
 
     /// A name for a file that is not whole yet.
     pub(crate) fn part(&self) -> PathBuf {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        self.folder.join(format!("{}-{next}.part", std::process::id()))
+        self.room.folder.join(format!("{}-{next}.part", std::process::id()))
     }
 
     /// Removes what was made of a recording.
     pub(crate) fn forget(&self, recording: RecordingId) {
-        let _ = fs::remove_dir_all(self.folder.join(recording.to_string()));
+        let _ = fs::remove_dir_all(self.room.folder.join(recording.to_string()));
     }
 }
 
@@ -138,9 +143,7 @@ pub(crate) struct Keeping {
     file: Option<File>,
     part: PathBuf,
     path: PathBuf,
-    folder: PathBuf,
-    budget: u64,
-    spare: u64,
+    room: Arc<Room>,
     size: u64,
 }
 
@@ -148,8 +151,8 @@ impl Made for Keeping {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.size += bytes.len() as u64;
         let written = self.file.as_mut().map(|file| file.write_all(bytes));
-        let failed = matches!(written, Some(Err(_))) || self.size > self.budget;
-        if self.file.is_some() && (failed || is_short(&self.folder, self.spare)) {
+        let failed = matches!(written, Some(Err(_))) || self.size > self.room.budget;
+        if self.file.is_some() && (failed || self.room.is_short()) {
             debug!(file = %self.path.display(), "there is no room to keep a file that is made on demand");
             self.file = None;
             // It may be read for long yet.
@@ -163,7 +166,7 @@ impl Made for Keeping {
         let Some(file) = self.file.take() else { return Ok(()) };
         let patched = head.map_or(Ok(()), |head| file.write_all_at(&head, 0));
         if patched.and_then(|()| fs::rename(&self.part, &self.path)).is_ok() {
-            make_room(&self.folder, self.budget, &self.path);
+            self.room.took(self.size, &self.path);
         }
         Ok(())
     }
@@ -176,38 +179,50 @@ impl Drop for Keeping {
     }
 }
 
-/// Whether the disk has less than `spare` bytes left.
-fn is_short(folder: &Path, spare: u64) -> bool {
-    rustix::fs::statvfs(folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < spare)
-}
+impl Room {
+    /// Whether the disk has less left than is to stay free.
+    fn is_short(&self) -> bool {
+        let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
+        rustix::fs::statvfs(&self.folder).is_ok_and(|stat| free(stat) < self.spare)
+    }
 
-/// Removes the files that were asked for longest ago, until the rest fits; `newest` stays.
-fn make_room(folder: &Path, budget: u64, newest: &Path) {
-    remove_oldest(folder, Some(newest), |left| left > budget);
-}
+    /// There is one more, of so many bytes. Only where there may be too many the folder is looked at; then so many go that
+    /// the next ones find room.
+    fn took(&self, bytes: u64, newest: &Path) {
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.budget {
+            let (most, plenty) = (self.budget, self.budget - self.budget / 16);
+            let total = self.remove_oldest(Some(newest), |total, left| total > most && left > plenty);
+            self.held.store(total, Ordering::Relaxed);
+        }
+    }
 
-/// Removes the files that were asked for longest ago, as long as `more` of so many bytes that are left are to go; `newest`
-/// stays.
-fn remove_oldest(folder: &Path, newest: Option<&Path>, more: impl Fn(u64) -> bool) {
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-    let (folders, parts): (Vec<_>, Vec<_>) = entries(folder).partition(|entry| entry.path().is_dir());
-    let files = folders.into_iter().flat_map(|folder| entries(&folder.path()));
-    let known = |entry: fs::DirEntry| {
-        let metadata = entry.metadata().ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), entry.path()))
-    };
-    let mut files: Vec<_> = files.filter_map(known).collect();
-    files.sort();
-    // What is still made counts, and stays.
-    let made: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum();
-    let mut total: u64 = made + files.iter().map(|(_, size, _)| size).sum::<u64>();
-    for (_, size, path) in files {
-        if !more(total) {
-            return;
+    /// Removes the files that were asked for longest ago, as long as `more` are to go: it is told how many bytes there were
+    /// and are left. `newest` stays. Gives what is left.
+    fn remove_oldest(&self, newest: Option<&Path>, more: impl Fn(u64, u64) -> bool) -> u64 {
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        let (folders, parts): (Vec<_>, Vec<_>) =
+            entries(&self.folder).partition(|entry| entry.path().is_dir());
+        let files = folders.into_iter().flat_map(|folder| entries(&folder.path()));
+        let known = |entry: fs::DirEntry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        };
+        let mut files: Vec<_> = files.filter_map(known).collect();
+        files.sort();
+        // What is still made counts, and stays.
+        let made: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|part| part.len()).sum();
+        let total: u64 = made + files.iter().map(|(_, size, _)| size).sum::<u64>();
+        let mut left = total;
+        for (_, size, path) in files {
+            if !more(total, left) {
+                break;
+            }
+            if newest != Some(&*path) && fs::remove_file(&path).is_ok() {
+                left -= size;
+            }
         }
-        if newest != Some(&*path) && fs::remove_file(&path).is_ok() {
-            total -= size;
-        }
+        left
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is being recorded now: recordings, and the sessions that feed them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reeltime_core::id::{RecordingId, SessionId};
+use reeltime_core::id::{RecordingId, SessionId, TrackId};
 use reeltime_core::log::Purpose;
 use reeltime_core::session::{Presence, Session};
 use reeltime_core::time::{Micros, UtcMicros};
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::bell::{self, Bell};
 use super::clock::RecordingClock;
 use super::growing::Growing;
+use super::sketch::Sketch;
 use crate::catalogue::RecordingState;
 use crate::spans::{self, Lasting};
 use crate::spool::TrackLog;
@@ -39,6 +40,7 @@ pub(crate) struct LiveRecording {
 struct Inner {
     clock: Option<RecordingClock>,
     tracks: Vec<Arc<TrackLog>>,
+    sketches: HashMap<TrackId, Sketch>,
     open_sessions: usize,
     /// Process time since which no session is open.
     empty_since: Option<Micros>,
@@ -64,6 +66,7 @@ impl LiveRecording {
         let inner = Inner {
             clock,
             tracks: Vec::new(),
+            sketches: HashMap::new(),
             open_sessions: 0,
             empty_since: None,
             state,
@@ -104,6 +107,15 @@ impl LiveRecording {
 
     pub(crate) fn add_track(&self, log: Arc<TrackLog>) {
         self.lock().tracks.push(log);
+    }
+
+    /// The peaks that are made of a track meanwhile.
+    pub(crate) fn add_sketch(&self, track: TrackId, sketch: Sketch) {
+        self.lock().sketches.insert(track, sketch);
+    }
+
+    pub(crate) fn take_sketch(&self, track: TrackId) -> Option<Sketch> {
+        self.lock().sketches.remove(&track)
     }
 
     pub(crate) fn tracks(&self) -> Vec<Arc<TrackLog>> {

@@ -53,6 +53,7 @@ mod renditions;
 mod resurrect;
 mod selection;
 mod sessions;
+mod sketch;
 mod staging;
 mod sweep;
 mod tags;

@@ -203,6 +203,7 @@ impl Recorder {
         }
         let object = self.master_object(recording, &track.header, output)?;
         if let Some(file) = self.finished(track, &output).await? {
+            self.keep_sketch(recording, track).await;
             return self.put(recording, object, Some(&file), || read_path(file.clone())).await;
         }
         let (disk, log) = (Arc::clone(self.inner().spool.disk()), track.log.id());

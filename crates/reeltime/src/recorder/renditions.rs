@@ -13,6 +13,7 @@ use super::media::job;
 use super::part::Part;
 use super::publish::Settled;
 use super::selection::{MediaError, Selection};
+use super::sketch::MixSketch;
 use super::tags::tags;
 use super::{Recorder, Rendition};
 use crate::blocking::blocking;
@@ -99,8 +100,11 @@ impl Recorder {
             Ok(object) => return Ok(Ok((object, 1))),
             Err(version) => version,
         };
-        match self.make(&job).await {
-            Ok(made) => Ok(Ok((self.store_rendition(recording, tracks, rendition, &made).await?, version))),
+        match self.make(&job, rendition).await {
+            Ok((made, sketch)) => {
+                self.keep_mix_sketch(recording, tracks, sketch).await;
+                Ok(Ok((self.store_rendition(recording, tracks, rendition, &made).await?, version)))
+            }
             Err(error) => Ok(Err(error)),
         }
     }
@@ -122,13 +126,19 @@ impl Recorder {
         Ok(job)
     }
 
-    async fn make(&self, job: &MixJob) -> Result<Part, MediaError> {
+    async fn make(
+        &self,
+        job: &MixJob,
+        rendition: Rendition,
+    ) -> Result<(Part, Option<MixSketch>), MediaError> {
         let (part, writer) = self.part().await?;
-        let mut bytes = job.prepare(&self.inner().store, None).await?.start(Some(Box::new(writer)));
+        let prepared = job.prepare(&self.inner().store, None).await?;
+        let (prepared, sketch) = self.sketch_mix(prepared, job, rendition).await;
+        let mut bytes = prepared.start(Some(Box::new(writer)));
         while let Some(chunk) = bytes.next().await {
             chunk.map_err(Error::Spool)?;
         }
-        Ok(part)
+        Ok((part, sketch))
     }
 
     async fn store_rendition(

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::ingest::Ingest;
 use super::live::{Control, LiveRecording, LiveSession};
+use super::sketch::Sketch;
 use super::{Recorder, Refusal};
 
 /// What a source asks for.
@@ -175,8 +176,12 @@ impl Recorder {
             counting: request.counting,
             purpose: request.purpose,
         };
-        let log = self.inner().spool.create(header);
+        let sketch = self.sketch(&header);
+        let log = self.inner().spool.create_heard(header, sketch.as_ref().map(Sketch::listener));
         recording.add_track(Arc::clone(&log));
+        if let Some(sketch) = sketch {
+            recording.add_sketch(track, sketch);
+        }
         let core = Session::new(request.format, 0, false, request.speaks_v1);
         let now = self.inner().clock.now();
         let live = LiveSession::new(session, Arc::clone(recording), log, Some(token_hash), core, now);

@@ -17,6 +17,7 @@ use reeltime_core::timeline::{Counters, Counting, Layout};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tracing::Instrument;
 
+mod beside;
 mod grow;
 
 pub(crate) use grow::{Ending, Growth};
@@ -69,6 +70,7 @@ pub(crate) struct Prepared {
     room: Option<OwnedSemaphorePermit>,
     /// Nobody waits for it.
     gentle: bool,
+    beside: Option<beside::Beside>,
 }
 
 struct Source {
@@ -107,6 +109,13 @@ impl MixJob {
         // An encoder that cannot be had says so before anything is sent.
         let len = file_len(self.container, &spec)?;
         Ok((spec, len))
+    }
+
+    /// Whether the file has all that its tracks have: an encoder may know fewer rates.
+    pub(crate) fn is_at_full_rate(&self) -> bool {
+        let inputs = self.inputs(&[]).ok();
+        let full = inputs.and_then(|inputs| Mixer::rate(&self.plan, &inputs).ok());
+        full.is_some_and(|full| reeltime_codec::rate_for(self.container, full) == full)
     }
 
     fn spec(&self, mixer: &Mixer) -> Spec {
@@ -199,7 +208,7 @@ impl MixJob {
             };
             tracks.push(Source { feed, live, gapless: track.gapless });
         }
-        Ok(Prepared { renderer, tracks, out, room: None, gentle: false })
+        Ok(Prepared { renderer, tracks, out, room: None, gentle: false, beside: None })
     }
 
     async fn gains(&self, store: &Arc<dyn Store>, target: f32) -> Result<Vec<f32>, MediaError> {
@@ -363,7 +372,7 @@ impl Prepared {
                 if !source.feed.give(&mut |meta, payload| mixer.push(number, meta, payload))? {
                     mixer.end(number);
                 }
-            } else if !self.renderer.step(&mut self.out.buffer).map_err(failed)? {
+            } else if !self.mix()? {
                 return Ok(Progress::AllRead);
             }
         }
@@ -514,7 +523,7 @@ impl Prepared {
                 }
                 Need::Extend => return Ok(Progress::AllRead),
                 Need::Step | Need::Done => {
-                    if !self.renderer.step(&mut self.out.buffer).map_err(failed)? {
+                    if !self.mix()? {
                         return Ok(Progress::AllRead);
                     }
                 }

@@ -57,6 +57,10 @@ use sync::SyncPool;
 
 const RESERVE: &str = "reserve";
 
+/// Is given the bytes of a track's sound file, as they are written; not those of the files that may follow it. It is called
+/// on the writer's thread.
+pub(crate) type Listener = Box<dyn FnMut(&[u8]) + Send>;
+
 /// What the spool is told.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
@@ -236,14 +240,19 @@ impl Spool {
 
     /// A log for a new track. No file exists until the first append.
     pub fn create(&self, header: LogHeader) -> Arc<TrackLog> {
+        self.create_heard(header, None)
+    }
+
+    /// A log whose sound file somebody listens to, as it is written.
+    pub(crate) fn create_heard(&self, header: LogHeader, listener: Option<Listener>) -> Arc<TrackLog> {
         let survey = Survey::new(header.format, header.counting);
-        self.register(header, (0, 0), Some(survey), Vec::new())
+        self.register(header, (0, 0), Some(survey), Vec::new(), listener)
     }
 
     /// Goes on with a track that another process left open, in a file with the next number.
     pub fn resume(&self, recovered: &RecoveredTrack) -> Arc<TrackLog> {
         let reached = (recovered.samples, recovered.safe);
-        let log = self.register(recovered.next_header(), reached, None, recovered.files.clone());
+        let log = self.register(recovered.next_header(), reached, None, recovered.files.clone(), None);
         log.lock().earlier = recovered.bytes;
         log
     }
@@ -255,10 +264,11 @@ impl Spool {
         reached: (u64, u64),
         survey: Option<Survey>,
         files: Vec<Extent>,
+        listener: Option<Listener>,
     ) -> Arc<TrackLog> {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
         let log = Arc::new(TrackLog::new(header, reached, survey, files, shard.clone()));
-        shard.send(Message::Register(Arc::clone(&log)));
+        shard.send(Message::Register(Arc::clone(&log), listener));
         log
     }
 

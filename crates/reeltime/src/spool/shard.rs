@@ -26,7 +26,7 @@ use super::disk::DiskFile;
 use super::pen::{Block, Pen};
 use super::sync::{SyncJob, SyncPool};
 use super::track::{Due, TrackLog, salt};
-use super::{Shared, file_name, sound_name};
+use super::{Listener, Shared, file_name, sound_name};
 
 /// How much longer a disk is given after each sync that failed in a row: 6.4 s at most.
 const FAILED_WAIT: Duration = Duration::from_millis(100);
@@ -37,9 +37,8 @@ const SWEEPS: u32 = 4;
 const STALE_IN_A_ROW: usize = 8;
 
 /// What a shard is told between its sweeps.
-#[derive(Debug)]
 pub(super) enum Message {
-    Register(Arc<TrackLog>),
+    Register(Arc<TrackLog>, Option<Listener>),
     Full(TrackId),
     Flush(TrackId, oneshot::Sender<()>),
     /// Flush and sync; and forget the log where it is to be closed.
@@ -94,6 +93,8 @@ struct Entry {
     file: Option<Arc<dyn DiskFile>>,
     /// Beside it, where its payload is samples.
     sound: Option<Arc<dyn DiskFile>>,
+    /// Hears the first sound file.
+    listener: Option<Listener>,
     /// Its place among all files created by this process.
     created: u64,
     /// The block being written, or an empty one.
@@ -168,8 +169,8 @@ impl Shard {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Register(log) => {
-                self.entries.insert(log.id(), Entry::new(log));
+            Message::Register(log, listener) => {
+                self.entries.insert(log.id(), Entry { listener, ..Entry::new(log) });
             }
             Message::Full(track) => self.flush_one(track),
             Message::Flush(track, done) => {
@@ -291,6 +292,7 @@ impl Entry {
             number,
             file: None,
             sound: None,
+            listener: None,
             created: 0,
             spare: Block::default(),
             pending: None,
@@ -406,6 +408,9 @@ impl Entry {
         shared.totals.written.fetch_add(mark.payload.saturating_sub(self.counted), Ordering::Relaxed);
         self.counted = self.counted.max(mark.payload);
         self.unsynced.get_or_insert(now);
+        if let Some(listener) = &mut self.listener {
+            listener(&self.spare.sound);
+        }
         self.spare.clear();
         self.written = mark;
         self.pending = None;
@@ -493,6 +498,7 @@ impl Entry {
         self.spare = block;
         self.file = None;
         self.sound = None;
+        self.listener = None;
         self.written = Mark { offset: 0, sound: 0, ..self.synced };
         self.synced = self.written;
         self.dirty = false;

@@ -27,6 +27,7 @@ use crate::recorder::live::LiveRecording;
 use crate::recorder::media::{job, unmixed};
 use crate::recorder::publish::{Settled, describe, manifest_of, new_object};
 use crate::recorder::selection::MediaError;
+use crate::recorder::sketch::MixSketch;
 use crate::recorder::tags::tags;
 use crate::recorder::{Recorder, Rendition};
 use crate::render::{Ending, Growth, MixJob, MixTrack};
@@ -57,6 +58,7 @@ pub(super) struct GrownMix {
     /// Who is heard, in order.
     tracks: Vec<TrackId>,
     ending: Ending,
+    sketch: Option<MixSketch>,
 }
 
 impl Recorder {
@@ -111,13 +113,14 @@ impl Recorder {
         let job = blocking(move || recorder.growing_job(&live, &tracks, rendition));
         let mix = job.await.map_err(unmixed)?;
         let (prepared, spec) = mix.prepare_growing(&self.inner().store).await.map_err(unmixed)?;
+        let (prepared, sketch) = self.sketch_mix(prepared, &mix, rendition).await;
         let (bytes, ending) = prepared.grow(growth);
         let mut file = GrowingFile::create(self, None).await?;
         let object = || self.mix_object(recording, &header, rendition);
         self.write_growing(recording, bytes, &mut file, object).await?;
         let ending = ending.await.map_err(|_| Error::Spool(io::ErrorKind::Interrupted.into()))?;
         let tracks = joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Some(GrownMix { file, spec, tracks, ending }))
+        Ok(Some(GrownMix { file, spec, tracks, ending, sketch }))
     }
 
     fn growing_job(
@@ -222,7 +225,11 @@ impl Recorder {
         let object = self.mix_object(recording, &tracks[0].header, rendition);
         let finished = async { grown.file.finish(self, object?, head, tail).await };
         match finished.await {
-            Ok(stored) => stored.ok_or(version),
+            Ok(Some(stored)) => {
+                self.keep_mix_sketch(recording, tracks, grown.sketch).await;
+                Ok(stored)
+            }
+            Ok(None) => Err(version),
             Err(error) => {
                 debug!(recording = %recording.id, %error, "the mix that grew cannot be finished; it is made anew");
                 Err(1)
