@@ -1,6 +1,7 @@
 """Files that go to a real S3 in parts while their call lasts: killed at any step, what is published is what was sent."""
 
 import time
+from array import array
 from contextlib import suppress
 
 import pytest
@@ -73,6 +74,13 @@ def test_a_long_call_is_in_the_store_while_it_lasts_and_its_end_is_cheap(new_ser
     assert server.metric("reeltime_upload_parts_sent_total") == 12
     assert server.metric("reeltime_live_mixes_total") == 1
     assert 'reeltime_live_mixes_total{end="kept"} 1' in server.get("/metrics").text
+    # Its peaks were made with it: the store is not asked for them.
+    read = server.metric("reeltime_store_bytes_total")
+    drawn = server.get(f"/api/v1/recordings/{speakers[0].recording}/peaks", params={"samples_per_pixel": 256, "bits": 16})
+    assert server.metric("reeltime_store_bytes_total") == read
+    mixed = array("h", server.stream(speakers[0].recording, format="wav", layout="mono", rate=16_000)[44:])
+    pixels = [mixed[at : at + 256] for at in range(0, len(mixed), 256)]
+    assert drawn.json()["data"] == [value for pixel in pixels for value in (min(pixel), max(pixel))]
 
 
 @pytest.mark.parametrize("step", ["upload_begun:1", "part_put:3"])

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
@@ -20,8 +20,11 @@ pub(crate) fn start(log: &Log, traces: Option<Follower>) {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
+    let wanted = EnvFilter::new(&log.filter);
+    // Without it every library would be asked at each of its finest words, frame by frame.
+    let finest = wanted.max_level_hint().unwrap_or(LevelFilter::TRACE);
     // A line says all by itself: spans do not go before it.
-    let wanted = EnvFilter::new(&log.filter).and(filter_fn(|what| what.is_event()));
+    let wanted = wanted.and(filter_fn(|what| what.is_event()).with_max_level_hint(finest));
     let followers: Vec<Follower> = [lines.with_filter(wanted).boxed()].into_iter().chain(traces).collect();
     tracing_subscriber::registry().with(followers).init();
 }

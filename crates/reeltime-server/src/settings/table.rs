@@ -110,7 +110,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "peaks",
         "after[:TIME]|request",
         "after",
-        "When waveforms are computed: some time (30s) after the end, or when they are asked for",
+        "When waveforms are computed: of samples at once, of the rest some time (30s) after the end; or when asked for",
     ),
     row(
         "live_uploads",

@@ -100,7 +100,8 @@ pub struct RecorderConfig {
     pub renditions: Vec<Rendition>,
     /// Bytes of files made on demand that are kept in the data folder.
     pub cache_budget: u64,
-    /// How long after a recording was published its peaks are made; `None`: when they are asked for.
+    /// How long after a recording was published those of its peaks are made that were not made while it was recorded;
+    /// `None`: all of them when they are asked for.
     pub peaks_after: Option<Duration>,
     /// Whether files are uploaded while they grow, where the store takes uploads in parts.
     pub live_uploads: bool,

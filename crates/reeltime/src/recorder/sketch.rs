@@ -26,8 +26,8 @@ use crate::blocking::blocking;
 use crate::render::{Made, MixJob, Prepared};
 use crate::spool::Listener;
 
-/// Pixels are written so many bytes at a time: 16 s of 16 kHz.
-const PIECE: usize = 4_096;
+/// Pixels are written so many bytes at a time: 8 s of 16 kHz.
+const PIECE: usize = 2_048;
 /// Samples that are looked at together.
 const STEP: usize = 512;
 
