@@ -1,5 +1,6 @@
-//! Peaks of what was published lately, and that were not made with it, made before anybody asks: one file at a time, the newest recording first, with
-//! half of one core at most, and while hardly anybody is recorded. What is not made here is made when it is asked for.
+//! Peaks of what was published lately, and that were not made with it, made before anybody asks: one file at a time, the
+//! newest recording first, with half of one core at most, and while hardly anybody is recorded. What is not made here is
+//! made when it is asked for.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};

@@ -163,16 +163,18 @@ async fn deleting_a_live_recording_leaves_no_upload() -> Outcome {
     Ok(())
 }
 
-/// One call to the store fails, each in turn, in each way: the object is the same, and nothing is left behind.
+/// One call to the store fails, each in turn, in each way: the object is the same, and nothing is left behind. A track in
+/// which something is missing is made of its log while it grows.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_object_is_the_same_whichever_call_fails() -> Outcome {
     // begin, three parts, complete, the manifest.
     let kinds =
         [(Fault::Away, true), (Fault::ReplyLost, true), (Fault::Refused, true), (Fault::ReplyLost, false)];
     let runs = (0..6).flat_map(|call| kinds.map(|(fault, live)| (call, fault, live)));
-    let runs = runs.map(|(call, fault, live)| async move {
-        let done = one_fault(call, fault, live).await;
-        done.map_err(|error| format!("call {call}, {fault:?}, live: {live}: {error}"))
+    let runs = runs.flat_map(|(call, fault, live)| [false, true].map(|missing| (call, fault, live, missing)));
+    let runs = runs.map(|(call, fault, live, missing)| async move {
+        let done = one_fault(call, fault, live, missing).await;
+        done.map_err(|error| format!("call {call}, {fault:?}, live: {live}, missing: {missing}: {error}"))
     });
     let outcomes: Vec<_> = futures_util::future::join_all(runs).await;
     let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
@@ -180,15 +182,24 @@ async fn the_object_is_the_same_whichever_call_fails() -> Outcome {
     Ok(())
 }
 
-async fn one_fault(call: usize, fault: Fault, live: bool) -> Outcome {
+async fn one_fault(call: usize, fault: Fault, live: bool, missing: bool) -> Outcome {
     let bench = Bench::new()?;
     bench.store.meet_after(call, fault);
     // In one of the two ways, there is room for one part.
     let upload_budget = if live { 64 << 20 } else { 0 };
     let recorder = bench.open(RecorderConfig { live_uploads: live, upload_budget, ..bench.config() }).await?;
     let (mut ingest, recording) = session(&recorder, "call", "ann").await?;
-    let sound = sound(2 * PART + PART / 2, call as u64);
-    send(&mut ingest, &sound).await?;
+    let mut sound = sound(2 * PART + PART / 2, call as u64);
+    let (begin, end) = sound.split_at_mut(960 * 4);
+    if missing {
+        ingest.text(ClientMessage::Pause { reason: None });
+        send(&mut ingest, begin).await?;
+        ingest.text(ClientMessage::Resume);
+        begin.fill(0);
+    } else {
+        send(&mut ingest, begin).await?;
+    }
+    send(&mut ingest, end).await?;
     if live {
         tokio::time::sleep(Duration::from_millis(2_500)).await;
     }
