@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use reeltime::catalogue::{RecordingState, SqliteCatalogue};
+use reeltime::catalogue::{Catalogue, RecordingState, SqliteCatalogue};
 use reeltime::recorder::{Ingest, Recorder, RecorderConfig, SessionRequest};
 use reeltime::ship::When;
 use reeltime::spool::FolderLock;
@@ -59,6 +59,15 @@ impl Bench {
             all.iter().find(|meta| meta.key.as_str().ends_with(end)).ok_or("there is no such object")?;
         let chunks: Vec<_> = self.store.get(&meta.key, None).await?.try_collect().await?;
         Ok(chunks.concat())
+    }
+
+    /// Parts that the catalogue knows to be in the store, of all uploads.
+    pub(crate) async fn parts_noted(&self) -> Outcome<usize> {
+        let (catalogue, mut parts) = (self.catalogue().await?, 0);
+        for upload in catalogue.uploads(TENANT).await? {
+            parts += catalogue.upload(TENANT, &upload.key).await?.map_or(0, |(_, known)| known.len());
+        }
+        Ok(parts)
     }
 
     /// What was done to such an object since `calls` calls, without its key.
