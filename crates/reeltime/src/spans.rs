@@ -6,7 +6,7 @@
 //! | `recording` | until it is published | what its first session was opened in, as a request |
 //! | `session` | until its log is closed | its recording |
 //! | `publish` | one attempt | its recording |
-//! | `upload` | one look at what has grown of a live recording | its recording |
+//! | `upload` | one look at what has grown of a live recording's tracks, or as long as a mix of it grows | its recording |
 //! | `ship` | until a bundle of live sound is in the store | |
 //! | `render` | until the file is made | what asked for it |
 //! | `store put`, … | one request to the store | what asked for it |
@@ -71,7 +71,7 @@ pub(crate) fn publish(recording: &LiveRecording) -> Span {
     info_span!(parent: &recording.span.get(), "publish", recording = %recording.id, tracks, otel.status_code = field::Empty, error = field::Empty)
 }
 
-/// Of a look at what has grown.
+/// Of a look at what has grown, or of a mix that grows.
 pub(crate) fn upload(recording: &LiveRecording) -> Span {
     info_span!(parent: &recording.span.get(), "upload", recording = %recording.id)
 }

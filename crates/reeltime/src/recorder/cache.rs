@@ -5,9 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use reeltime_core::id::RecordingId;
 use sha2::{Digest, Sha256};
@@ -15,6 +15,9 @@ use tracing::debug;
 
 use crate::blocking::remove;
 use crate::render::Made;
+
+/// How long what is known of the folder is believed.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// The folder of such files.
 #[derive(Debug)]
@@ -30,8 +33,15 @@ struct Room {
     budget: u64,
     /// Bytes that stay free on its disk: recordings come first.
     spare: u64,
-    /// Bytes at most, as far as is known.
-    held: AtomicU64,
+    /// What is known of it; nothing before the first look.
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    looked: Instant,
+    /// Bytes that there were then, and that came since.
+    bytes: u64,
 }
 
 /// The name of a file that can be made again.
@@ -62,9 +72,8 @@ impl Cache {
         for path in half_made.filter(|path| path.extension().is_some_and(|end| end == "part")) {
             let _ = fs::remove_file(path);
         }
-        // Nothing is known yet: it is looked at with the first file.
-        let held = AtomicU64::new(budget);
-        Self { room: Arc::new(Room { folder, budget, spare, held }), next: AtomicU64::new(0) }
+        let room = Room { folder, budget, spare, known: Mutex::default() };
+        Self { room: Arc::new(room), next: AtomicU64::new(0) }
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {
@@ -186,15 +195,19 @@ impl Room {
         rustix::fs::statvfs(&self.folder).is_ok_and(|stat| free(stat) < self.spare)
     }
 
-    /// There is one more, of so many bytes. Only where there may be too many the folder is looked at; then so many go that
-    /// the next ones find room.
+    /// There is one more, of so many bytes. The folder is looked at where that may be too much, and from time to time, for
+    /// what is still made grows as well; then so many go that the next ones find room.
     fn took(&self, bytes: u64, newest: &Path) {
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.budget {
-            let (most, plenty) = (self.budget, self.budget - self.budget / 16);
-            let total = self.remove_oldest(Some(newest), |total, left| total > most && left > plenty);
-            self.held.store(total, Ordering::Relaxed);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &mut *known {
+            known.bytes = known.bytes.saturating_add(bytes);
+            if known.bytes <= self.budget && known.looked.elapsed() < LOOK {
+                return;
+            }
         }
+        let (most, plenty) = (self.budget, self.budget - self.budget / 16);
+        let left = self.remove_oldest(Some(newest), |total, left| total > most && left > plenty);
+        *known = Some(Known { looked: Instant::now(), bytes: left });
     }
 
     /// Removes the files that were asked for longest ago, as long as `more` are to go: it is told how many bytes there were
@@ -257,6 +270,21 @@ mod tests {
         assert_eq!(read(&cache, &key(1, "mp3 stereo")), None);
         cache.forget(key(1, "").recording);
         assert_eq!(read(&cache, &key(1, "mp3 mono")), None);
+    }
+
+    #[test]
+    fn what_grew_beside_is_counted_at_the_next_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned(), 100, 0);
+        keep(&cache, &key(1, "a"), &[1; 40]);
+        fs::write(cache.part(), [0; 80]).unwrap();
+        keep(&cache, &key(2, "b"), &[2; 5]);
+        // Reading it would make it the last to go.
+        assert!(cache.path(&key(1, "a")).exists(), "what is known is believed for a while");
+        cache.room.known.lock().unwrap().as_mut().unwrap().looked -= LOOK;
+        keep(&cache, &key(3, "c"), &[3; 5]);
+        assert_eq!(read(&cache, &key(1, "a")), None);
+        assert!(read(&cache, &key(2, "b")).is_some() && read(&cache, &key(3, "c")).is_some());
     }
 
     #[test]
