@@ -425,6 +425,33 @@ def test_search_finds_calls_and_participants(library, browse):
     expect(page.get_by_text("is called “nobody of that name”")).to_be_visible()
 
 
+def test_a_row_that_was_found_stays_under_the_hand_while_the_search_goes_on(library, browse):
+    page = browse(library)
+    page.get_by_role("searchbox").fill("su")
+    rows = page.get_by_role("listitem")
+    expect(rows).to_have_count(1)
+    asked = []
+    page.route("**/api/v1/recordings/?q=supp*", lambda route: asked.append(route.request.url))
+    page.get_by_role("searchbox").press_sequentially("pp")
+    page.keyboard.press("Tab")
+    until("more letters to be looked for", lambda: page.wait_for_timeout(10) or asked)
+    expect(rows.get_by_role("link")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="support-4711")).to_be_visible()
+
+
+def test_a_row_that_is_pointed_at_is_the_same_when_a_new_one_comes_above_it(new_server, browse):
+    server = new_server().start()
+    server.completed(ended(server, "old"))
+    page = browse(server)
+    link = page.get_by_role("link", name="old")
+    link.focus()
+    server.completed(ended(server, "new"))
+    rows = page.get_by_role("list", name="Recordings, newest first").get_by_role("listitem")
+    expect(rows).to_have_count(2, timeout=30_000)
+    expect(link).to_be_focused()
+
+
 def test_a_format_that_is_refused_is_answered_with_the_servers_sentence(library, browse):
     page = browse(library)
     page.get_by_role("button", name="Download standup").click()

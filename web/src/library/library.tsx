@@ -27,6 +27,7 @@ const narrow = matchMedia("(max-width: 640px)");
 export function Library() {
   const [search, setSearch] = useState("");
   const { begun, pages } = useRecordings(search);
+  const sought = pages.search;
   const status = useStoreStatus();
   const [wanted, setWanted] = useState<Recording>();
   const { ids } = useStore(doomed);
@@ -47,16 +48,16 @@ export function Library() {
       <header class="library-head">
         <h1>Recordings</h1>
         <div class="head-line">
-          <p class="count" role="status">{told(pages, live.length, search)}</p>
+          <p class="count" role="status">{told(pages, live.length)}</p>
           {status && !(nothing && !away) && <StoreLine status={status} />}
         </div>
-        {!(nothing && !search) && (
+        {!(nothing && !sought) && (
           <a class="button primary" href="#/record">
             <span class="dot" /> Record
           </a>
         )}
       </header>
-      {!(nothing && !search) && <SearchField value={search} onChange={setSearch} />}
+      {!(nothing && !search && !sought) && <SearchField value={search} onChange={setSearch} />}
       {pages.error && <p class="banner" role="alert">{pages.error.message}</p>}
       {live.length > 0 && (
         <section aria-label="Being recorded now">
@@ -67,7 +68,7 @@ export function Library() {
         <section class="waiting" aria-labelledby="waiting-title">
           <h2 id="waiting-title">Waiting for the store</h2>
           <Rows label="Waiting for the store" recordings={waiting} row={row} />
-          {begun.length === MOST && !search && <p class="more">The newest of {plural(status?.backlog.recordings ?? 0, "recording")} that wait</p>}
+          {begun.length === MOST && !sought && <p class="more">The newest of {plural(status?.backlog.recordings ?? 0, "recording")} that wait</p>}
         </section>
       )}
       {total > 0 && (
@@ -76,13 +77,14 @@ export function Library() {
           count={total}
           rowHeight={rowHeight}
           onView={(first, last) => pages.need(first, last)}
+          keyAt={(index) => pages.keyAt(index)}
           row={(index) => {
             const recording = pages.at(index);
             return recording ? row(recording) : <Blank />;
           }}
         />
       )}
-      {nothing && (search ? <p class="nothing">No call or participant is called “{search}”.</p> : <Empty />)}
+      {nothing && (sought ? <p class="nothing">No call or participant is called “{sought}”.</p> : <Empty />)}
       {wanted && <DownloadDialog recording={wanted} onClose={() => setWanted(undefined)} />}
     </div>
   );
@@ -104,7 +106,8 @@ function Rows({ label, recordings, row }: RowsProps) {
   );
 }
 
-function told(pages: Pages, live: number, search: string): string {
+function told(pages: Pages, live: number): string {
+  const { search } = pages;
   if (pages.total === 0 && !live && !search) return "";
   if (pages.total === undefined) return pages.error ? "" : "Looking…";
   const ended = search ? `${plural(pages.total, "match").replace("matchs", "matches")}` : plural(pages.total, "recording");
@@ -146,31 +149,35 @@ function useRowHeight(): number {
   return phone ? 76 : 64;
 }
 
-/** What is not in the store yet, looked at again and again, and the pages of what is. */
-function useRecordings(search: string): { begun: Recording[]; pages: Pages } {
+interface Shown {
+  /** What is not in the store yet. */
+  begun: Recording[];
+  /** What is. */
+  pages: Pages;
+}
+
+/** What is found, looked at again and again. What was found before is shown until there is an answer: rows do not vanish under a hand. */
+function useRecordings(search: string): Shown {
   const [, redraw] = useState(0);
   const changed = useCallback(() => redraw((count) => count + 1), []);
-  const pages = useRef<Pages>(undefined);
-  const kept = useRef<{ search: string; begun: Recording[] }>({ search, begun: [] });
-  if (!pages.current || kept.current.search !== search) {
-    pages.current?.close();
-    pages.current = new Pages(search, changed);
-    kept.current = { search, begun: [] };
-  }
+  const ref = useRef<Shown>(undefined);
+  const shown = (ref.current ??= { begun: [], pages: new Pages(search, changed) });
 
   useEffect(() => {
-    const mine = pages.current;
+    const pages = ref.current?.pages.search === search ? ref.current.pages : new Pages(search, changed);
     let looks = 0;
     let over = false;
     let timer: number;
     const look = async () => {
       if (!document.hidden) {
+        const before = ref.current?.pages === pages ? ref.current.begun : [];
         const query = { q: search, state: "in_progress", page_size: String(MOST) };
         const found = await list(query).then((page) => page.items.filter(isLive), () => undefined);
+        const ended = found && before.some((old) => !found.some((each) => each.id === old.id));
+        if (looks % SELDOM === 0 || ended || !found) await pages.refresh();
         if (over) return;
-        const ended = found && kept.current.begun.some((old) => !found.some((each) => each.id === old.id));
-        if (looks % SELDOM === 0 || ended || !found) await mine?.refresh();
-        if (found) kept.current.begun = found;
+        if (ref.current?.pages !== pages) ref.current?.pages.close();
+        ref.current = { begun: found ?? before, pages };
         looks += 1;
         changed();
       }
@@ -180,8 +187,9 @@ function useRecordings(search: string): { begun: Recording[]; pages: Pages } {
     return () => {
       over = true;
       clearTimeout(timer);
+      if (ref.current?.pages !== pages) pages.close();
     };
   }, [search]);
-  useEffect(() => () => pages.current?.close(), []);
-  return { begun: kept.current.begun, pages: pages.current };
+  useEffect(() => () => ref.current?.pages.close(), []);
+  return shown;
 }

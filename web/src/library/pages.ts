@@ -17,13 +17,18 @@ export class Pages {
   private readonly abort = new AbortController();
 
   constructor(
-    private readonly search: string,
+    readonly search: string,
     private readonly changed: () => void,
   ) {}
 
   /** The recording at a place of the list, if it is here. */
   at(index: number): Recording | undefined {
     return this.pages.get(Math.floor(index / PAGE) + 1)?.[index % PAGE];
+  }
+
+  /** What tells the row at a place from others, wherever it moves. While pages are fetched anew, one recording may be on two. */
+  keyAt(index: number): string {
+    return `${Math.floor(index / PAGE)}/${this.at(index)?.id ?? index}`;
   }
 
   /** Sees to it that these places are here. */

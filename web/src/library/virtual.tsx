@@ -10,12 +10,14 @@ interface Props {
   count: number;
   /** Pixels. */
   rowHeight: number;
+  /** What stays with a row when its place changes. */
+  keyAt(index: number): string;
   row(index: number): ComponentChildren;
   /** These rows come into view. */
   onView(first: number, last: number): void;
 }
 
-export function VirtualList({ label, count, rowHeight, row, onView }: Props) {
+export function VirtualList({ label, count, rowHeight, keyAt, row, onView }: Props) {
   const box = useRef<HTMLUListElement>(null);
   const [view, setView] = useState({ first: 0, last: 20 });
   const measure = () => {
@@ -44,7 +46,7 @@ export function VirtualList({ label, count, rowHeight, row, onView }: Props) {
     <ul ref={box} class="rows virtual" role="list" aria-label={label} style={{ height: `${count * rowHeight}px` }} onKeyDown={moveFocus}>
       {indices.map((index) => (
         <li
-          key={index}
+          key={keyAt(index)}
           class="row-place"
           aria-setsize={count}
           aria-posinset={index + 1}
