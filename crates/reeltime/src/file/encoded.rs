@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use reeltime_core::codec::Spec;
-use reeltime_core::media::Container;
+use reeltime_core::media::{Codec, Container};
 use rustix::fs::{CWD, RenameFlags};
 
 use super::{place, seal};
-use crate::encode::{Encoding, nearest};
+use crate::encode::{Encoding, WavSamples, nearest};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
@@ -36,12 +36,13 @@ fn make(wav: &Path, temporary: &Path, rate: u32, format: Container, bitrate: u32
     let spec = Spec { rate, channels: 1, bitrate: Some(bitrate), ..Spec::default() };
     let encoder = nearest(format, &spec).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(temporary)?;
-    let mut encoding = Encoding::begin(encoder, head, file);
+    let mut encoding = Encoding::begin(encoder, file);
+    let mut samples = WavSamples::new(Codec::S16le, head);
     let mut piece = vec![0; PIECE];
     loop {
         match wav.read(&mut piece)? {
             0 => break,
-            read => encoding.push(&piece[..read])?,
+            read => samples.each(&piece[..read], |samples| encoding.push(samples))?,
         }
     }
     encoding.finish()?.sync_all()

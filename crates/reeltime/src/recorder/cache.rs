@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tracing::debug;
 
 use crate::blocking::remove;
-use crate::render::Made;
+use crate::encode::Made;
 
 /// How long what is known of the folder is believed.
 const LOOK: Duration = Duration::from_secs(10);
@@ -133,6 +133,11 @@ impl Cache {
             debug!("the disk is getting full: files that can be made again are removed");
             self.room.remove_oldest(None, |_, _| self.room.is_short());
         }
+    }
+
+    /// Whether the disk has more than is to stay free.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.room.is_short()
     }
 
     /// A name for a file that is not whole yet.

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Purpose;
 use reeltime_core::manifest;
-use reeltime_core::media::Container;
+use reeltime_core::media::{Codec, Container};
 use reeltime_core::peaks::PeaksEncoder;
 use reeltime_core::render::TrackRenderer;
 use tracing::warn;
@@ -21,7 +21,7 @@ use super::selection::MediaError;
 use super::view::is_flat;
 use crate::blocking::blocking;
 use crate::catalogue::{ObjectKind, StoredObject};
-use crate::encode::{Encoding, nearest};
+use crate::encode::{Encoding, WavSamples, nearest};
 use crate::error::Error;
 use crate::render::{Job, render};
 use crate::spool::Chain;
@@ -79,22 +79,24 @@ impl Recorder {
         let begun = blocking(move || {
             let peaks = PeaksEncoder::new(&spec, BASE, 1.0);
             let encodings = vec![
-                Encoding::begin(nearest(container, &spec)?, head.len(), file.into_file()),
-                Encoding::begin(Box::new(peaks), head.len(), peaks_file.into_file()),
+                Encoding::begin(nearest(container, &spec)?, file),
+                Encoding::begin(Box::new(peaks), peaks_file),
             ];
             let chain = Chain::find(&*disk, id).map_err(Error::from)?;
             Ok::<_, MediaError>((encodings, chain))
         });
         let (mut encodings, chain) = begun.await?;
         let layout = track.layout.clone();
+        let mut samples = WavSamples::new(Codec::S16le, head.len());
         let mut wav = render(Job { chain: Arc::new(chain), format, counting, layout, output, range: None });
         while let Some(chunk) = wav.next().await {
             let chunk = chunk.map_err(Error::Spool)?;
             let step = blocking(move || {
-                encodings.iter_mut().try_for_each(|encoding| encoding.push(&chunk))?;
-                io::Result::Ok(encodings)
+                samples
+                    .each(&chunk, |some| encodings.iter_mut().try_for_each(|encoding| encoding.push(some)))?;
+                io::Result::Ok((samples, encodings))
             });
-            encodings = step.await.map_err(Error::Spool)?;
+            (samples, encodings) = step.await.map_err(Error::Spool)?;
         }
         let finished =
             blocking(move || encodings.into_iter().try_for_each(|encoding| encoding.finish().map(drop)));

@@ -51,6 +51,7 @@ mod publishing;
 mod registry;
 mod renditions;
 mod resurrect;
+mod scribe;
 mod selection;
 mod sessions;
 mod sketch;
@@ -195,6 +196,7 @@ pub(crate) struct Inner {
     pub(crate) quiet: crate::source::low_water::Marks,
     pub(crate) cache: cache::Cache,
     pub(crate) outlines: outlines::Outlines,
+    scribe: scribe::Scribe,
     ahead: ahead::Ahead,
     pub(crate) node: Node,
     pub(crate) ship: Arc<ship::State>,
@@ -284,6 +286,7 @@ impl Recorder {
         let segments = config.segments.clone();
         let segment_sender = SegmentSender::open(segments, &config.data_dir, &store, bandwidth, spare)
             .map_err(Error::Spool)?;
+        let (scribe, lines) = scribe::Scribe::new();
         let recorder = Self(Arc::new(Inner {
             clock: Clock::start(),
             spool,
@@ -301,6 +304,7 @@ impl Recorder {
             quiet: crate::source::low_water::Marks::default(),
             cache: cache::Cache::open(config.data_dir.join("cache"), config.cache_budget, spare),
             outlines: outlines::Outlines::new(),
+            scribe,
             ahead: ahead::Ahead::default(),
             node,
             ship: Arc::default(),
@@ -323,6 +327,7 @@ impl Recorder {
         recorder.follow_revived().await;
         recorder.0.segment_sender.go_on(|id| recorder.0.registry.is_live(id));
         tokio::spawn(sweep::run(Arc::downgrade(&recorder.0)));
+        tokio::spawn(scribe::run(lines, Arc::downgrade(&recorder.0)));
         tokio::spawn(ahead::run(Arc::downgrade(&recorder.0)));
         tokio::spawn(receive::run(Arc::downgrade(&recorder.0)));
         ship::start(&recorder.0);

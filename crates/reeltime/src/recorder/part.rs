@@ -1,8 +1,7 @@
 //! Files on their way: in the recorder's own folder, until they are stored, kept or not wanted any more.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use reeltime_core::id::RecordingId;
@@ -10,8 +9,8 @@ use reeltime_core::id::RecordingId;
 use super::Recorder;
 use super::cache::CacheKey;
 use crate::blocking::{blocking, remove};
+use crate::encode::Made;
 use crate::error::Error;
-use crate::render::Made;
 use crate::store::{ByteStream, read_path};
 
 /// A file that is made and has no place yet; it goes when this is dropped.
@@ -57,11 +56,11 @@ impl Writer {
 impl Made for Writer {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes)
+        self.file.bytes(bytes)
     }
 
     fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()> {
-        head.map_or(Ok(()), |head| self.file.write_all_at(&head, 0))
+        self.file.complete(head)
     }
 }
 

@@ -2,16 +2,14 @@
 //! mix's of the samples that go into its file. They are kept where those files are what is published: nobody has to read
 //! them again for their peaks.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reeltime_core::codec::{Encoder, Spec, Tags};
+use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::LogHeader;
-use reeltime_core::media::{Codec, g711, wav};
+use reeltime_core::media::wav;
 use reeltime_core::peaks::PeaksEncoder;
 use tracing::debug;
 
@@ -20,49 +18,34 @@ use super::live::LiveRecording;
 use super::part::{Part, Writer};
 use super::peaks::{BASE, kept_key};
 use super::publish::{Settled, is_sound, master_of};
+use super::scribe::Written;
 use super::selection::Seating;
 use super::{Recorder, Rendition};
-use crate::blocking::blocking;
-use crate::render::{Made, MixJob, Prepared};
+use crate::encode::{Encoding, Made, WavSamples};
+use crate::render::{MixJob, Prepared};
 use crate::spool::Listener;
-
-/// Pixels are written so many bytes at a time: 8 s of 16 kHz.
-const PIECE: usize = 2_048;
-/// Samples that are looked at together.
-const STEP: usize = 512;
 
 /// A sketch that grows; taken out of it when its track is over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sketch(Arc<Mutex<Option<Drawing>>>);
 
-#[derive(Debug)]
 struct Drawing {
-    peaks: PeaksEncoder,
-    codec: Codec,
-    /// Bytes of the sound file's head that are still to come.
-    head: usize,
-    /// Bytes of sound.
+    samples: WavSamples,
+    peaks: Encoding<Written>,
+    /// Bytes of the sound file.
     heard: u64,
-    /// Pixels that are not in the file yet.
-    pixels: Vec<u8>,
-    /// Once there are enough of them.
-    file: Option<Part>,
-    place: PathBuf,
 }
 
 impl Sketch {
-    /// Of a track whose file will be its sound as it lies in the spool, if all goes well; of no other. `place` is where its
-    /// file may be.
-    pub(super) fn begin(header: &LogHeader, place: PathBuf) -> Option<Self> {
+    /// Of a track whose file will be its sound as it lies in the spool, if all goes well; of no other.
+    pub(super) fn begin(header: &LogHeader, file: impl FnOnce() -> Written) -> Option<Self> {
         let format = header.format;
         let head = wav::Head::of(format, None)?.to_bytes().len();
         is_sound(header, &master_of(header))?;
         let (rate, channels) = (format.rate, format.channels);
         let spec = Spec { rate, channels, samples: None, bitrate: None, tags: Tags::default() };
-        let mut peaks = PeaksEncoder::new(&spec, BASE, 1.0);
-        let mut pixels = Vec::new();
-        peaks.start(&mut pixels);
-        let drawing = Drawing { peaks, codec: format.codec, head, heard: 0, pixels, file: None, place };
+        let peaks = Encoding::begin(Box::new(PeaksEncoder::new(&spec, BASE, 1.0)), file());
+        let drawing = Drawing { samples: WavSamples::new(format.codec, head), peaks, heard: 0 };
         Some(Self(Arc::new(Mutex::new(Some(drawing)))))
     }
 
@@ -78,63 +61,26 @@ impl Sketch {
         })
     }
 
-    /// The file with the peaks of `bytes` bytes of sound; `None` where it has those of others. It blocks.
-    pub(super) fn finish(&self, bytes: u64) -> io::Result<Option<Part>> {
-        let drawing = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drawing.filter(|drawing| drawing.heard == bytes).map(Drawing::finish).transpose()
+    /// The file with the peaks of a sound file of so many bytes; `None` where it has those of others.
+    pub(super) async fn finish(&self, bytes: u64) -> Option<Part> {
+        let drawing = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        if drawing.heard != bytes {
+            return None;
+        }
+        drawing.peaks.finish().ok()?.done().await
     }
 }
 
 impl Drawing {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sound = &bytes[self.head.min(bytes.len())..];
-        self.head -= bytes.len() - sound.len();
-        self.heard += sound.len() as u64;
-        let mut samples = [0; STEP];
-        match self.codec {
-            // Packets are whole samples, and blocks whole packets.
-            Codec::S16le => {
-                for some in sound.as_chunks::<2>().0.chunks(STEP) {
-                    samples.iter_mut().zip(some).for_each(|(sample, &two)| *sample = i16::from_le_bytes(two));
-                    self.draw(&samples[..some.len()])?;
-                }
-            }
-            Codec::Mulaw | Codec::Alaw | Codec::Opus => {
-                let table = if self.codec == Codec::Mulaw { &g711::MULAW } else { &g711::ALAW };
-                for some in sound.chunks(STEP) {
-                    samples.iter_mut().zip(some).for_each(|(sample, &one)| *sample = table[usize::from(one)]);
-                    self.draw(&samples[..some.len()])?;
-                }
-            }
-        }
-        if self.pixels.len() >= PIECE { self.write() } else { Ok(()) }
+        self.heard += bytes.len() as u64;
+        self.samples.each(bytes, |samples| self.peaks.push(samples))
     }
+}
 
-    fn draw(&mut self, samples: &[i16]) -> io::Result<()> {
-        self.peaks.push(samples, &mut self.pixels).map_err(io::Error::other)
-    }
-
-    /// The file is closed in between: a descriptor is worth more than the time that this takes.
-    fn write(&mut self) -> io::Result<()> {
-        if let Some(part) = &self.file {
-            OpenOptions::new().append(true).open(part.path())?.write_all(&self.pixels)?;
-        } else {
-            let (part, writer) = Part::create(self.place.clone())?;
-            self.file = Some(part);
-            writer.into_file().write_all(&self.pixels)?;
-        }
-        self.pixels.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> io::Result<Part> {
-        self.peaks.finish(&mut self.pixels).map_err(io::Error::other)?;
-        self.write()?;
-        let Some(part) = self.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
-        if let Some(head) = self.peaks.head() {
-            OpenOptions::new().write(true).open(part.path())?.write_all_at(&head, 0)?;
-        }
-        Ok(part)
+impl fmt::Debug for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drawing").field("heard", &self.heard).finish_non_exhaustive()
     }
 }
 
@@ -171,24 +117,21 @@ impl Recorder {
 
     /// That of a track that begins.
     pub(super) fn sketch(&self, header: &LogHeader) -> Option<Sketch> {
-        let place = || self.inner().cache.part();
-        self.sketches().then(|| Sketch::begin(header, place())).flatten()
+        let inner = self.inner();
+        self.sketches().then(|| Sketch::begin(header, || inner.scribe.begin(inner.cache.part()))).flatten()
     }
 
     /// Keeps that of a track whose file is its sound as it was heard.
     pub(super) async fn keep_sketch(&self, recording: &LiveRecording, track: &Settled) {
         let Some(sketch) = recording.take_sketch(track.log.id()) else { return };
-        let (format, heard) = (track.header.format, track.layout.counters.media_samples);
-        let bytes = wav::Head::of(format, None).map_or(0, |head| heard * head.block_align());
-        match blocking(move || sketch.finish(bytes)).await {
-            Ok(Some(part)) => {
-                let key = kept_key(recording.id, &[track.log.id()], format.channels, BASE);
+        let Some(head) = wav::Head::of(track.header.format, None) else { return };
+        let sound = track.layout.counters.media_samples * head.block_align();
+        match sketch.finish(head.to_bytes().len() as u64 + sound).await {
+            Some(part) => {
+                let key = kept_key(recording.id, &[track.log.id()], track.header.format.channels, BASE);
                 self.keep_drawn(recording, &key, part).await;
             }
-            Ok(None) => {}
-            Err(error) => {
-                debug!(recording = %recording.id, %error, "a track's peaks are made when they are wanted")
-            }
+            None => debug!(recording = %recording.id, "a track's peaks are made when they are wanted"),
         }
     }
 

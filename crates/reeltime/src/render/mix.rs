@@ -25,6 +25,7 @@ pub(crate) use grow::{Ending, Growth};
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
 use crate::blocking::blocking;
+use crate::encode::{Encoding, Made};
 use crate::error::Error;
 use crate::recorder::MediaError;
 use crate::spans;
@@ -70,7 +71,7 @@ pub(crate) struct Prepared {
     room: Option<OwnedSemaphorePermit>,
     /// Nobody waits for it.
     gentle: bool,
-    beside: Option<beside::Beside>,
+    beside: Option<Encoding<Box<dyn Made>>>,
 }
 
 struct Source {
@@ -88,14 +89,6 @@ pub(crate) struct Live {
     pub(crate) passed: Box<dyn Fn() -> Micros + Send>,
     /// The tracks that have begun since it was last asked. It may block.
     pub(crate) joined: Box<dyn FnMut() -> Vec<MixTrack> + Send>,
-}
-
-/// What takes the file besides whoever reads it.
-pub(crate) trait Made: Send {
-    /// The next bytes.
-    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// All of it has been made; these bytes belong at its beginning instead of what came there.
-    fn complete(&mut self, head: Option<Vec<u8>>) -> io::Result<()>;
 }
 
 impl MixJob {

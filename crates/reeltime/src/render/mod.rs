@@ -14,6 +14,6 @@ mod pcm;
 mod track;
 
 pub(crate) use feed::Origin;
-pub(crate) use mix::{Ending, Growth, Live, Made, MixJob, MixTrack, Prepared, Since, drift_of, gapless};
+pub(crate) use mix::{Ending, Growth, Live, MixJob, MixTrack, Prepared, Since, drift_of, gapless};
 pub(crate) use pcm::{LivePcm, Reached};
 pub(crate) use track::{Job, TrackGrowth, follow, render, survey_chain};
