@@ -104,7 +104,7 @@ def test_what_the_microphone_hears_is_recorded_without_a_break(library, browse):
     assert pcm == heard[: len(pcm)] and len(heard) - len(pcm) < 16_000
     runs = heard_tones(pcm[16_000:])
     assert broken_order(runs) == [], runs
-    assert seconds_of(runs) > 5 and len(runs) >= 5 / STEP
+    assert seconds_of(runs) > 5
     assert recording["participants"] == ["erin"]
     assert [mark["name"] for mark in recording["marks"]] == ["here"] and recording["gaps"] == []
 
@@ -148,10 +148,11 @@ def test_what_was_recorded_while_the_session_ran_out_goes_into_the_next_one(new_
     server.start()
     (first,) = server.recordings(call_id="cut")
     server.completed(first["id"])
-    before, after = (heard_tones(data_of(each.stream(one))) for each, one in ((server, first["id"]), (fresh, recording["id"])))
-    assert broken_order([run for run in after if run[0] is not None]) == [], after
+    before, after, heard = data_of(server.stream(first["id"])), data_of(fresh.stream(recording["id"])), heard_by(page)
+    assert before == heard[: len(before)] and len(before) > 16_000
     # What was not acknowledged is in both: nothing is missing between them.
-    assert seconds_of(before) + seconds_of(after) > 5.5, (before, after)
+    begin = heard.find(after)
+    assert 0 < begin <= len(before) and len(heard) - begin - len(after) < 16_000
 
 
 def test_nothing_of_a_pause_leaves_the_machine(library, browse):

@@ -114,13 +114,19 @@ def _tone(pcm: bytes, rate: int) -> int | None:
 
 
 def broken_order(runs: list[tuple[int | None, float]]) -> list[str]:
-    """Where a tone is missing, doubled, short or long; the first and the last may be cut."""
-    problems = []
-    for (before, _), (after, _) in zip(runs, runs[1:], strict=False):
-        if before is None or after is None or after != (before + 1) % len(TONES):
-            problems.append(f"{after} follows {before}")
-    for number, seconds in runs[1:-1]:
-        # Two windows may lie across the tone's ends.
-        if abs(seconds - STEP) > 0.045:
-            problems.append(f"tone {number} lasts {seconds} s")
+    """Where a tone does not begin when it should after those before it; and much silence, of which a late browser plays some."""
+    problems, now, known = [], 0.0, None
+    for (before, length), (number, _) in zip(runs, runs[1:], strict=False):
+        now += length
+        if before is None or number is None:
+            continue
+        if known:
+            due = known[1] + (number - known[0]) % len(TONES) * STEP
+            # Two windows may lie across the tones' ends.
+            if abs(now - due) > 0.045:
+                problems.append(f"tone {number} begins at {now:.2f} s, not {due:.2f} s")
+        known = number, now
+    silence = sum(length for number, length in runs if number is None)
+    if silence > 1 or not known:
+        problems.append(f"{silence:.2f} s of silence")
     return problems
