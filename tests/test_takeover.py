@@ -155,13 +155,15 @@ def test_a_process_killed_while_shipping_goes_on_with_nothing_lost_or_shipped_tw
     until("all bundles to go, the earlier process's too", lambda: not bundles(tmp_path), 30)
 
 
-@pytest.mark.parametrize("step", ["takeover_claimed", "takeover_written"])
+# Two sound files get their names, then two logs.
+@pytest.mark.parametrize("step", ["takeover_claimed", "takeover_taken", *(f"takeover_named:{n}" for n in range(1, 5)), "takeover_written"])
 def test_a_process_killed_while_taking_over_does_it_again(node, tmp_path, step):
     lost = node().start()
-    pcm = indexed_pcm(step, 3 * RATE)
-    client = Ingest(lost, ack="store", call="twice")
-    client.send(pcm)
-    client.until_acked(3 * RATE)
+    sounds = {who: indexed_pcm(f"{step} {who}", 3 * RATE) for who in ("anna", "ben")}
+    clients = [Ingest(lost, ack="store", call="twice", participant=who) for who in sounds]
+    for client, pcm in zip(clients, sounds.values(), strict=True):
+        client.send(pcm)
+        client.until_acked(3 * RATE)
     lose(lost)
     other = node(REELTIME_CRASH_AT=step)
     # It may look, and die, before it is asked whether it is ready.
@@ -173,9 +175,10 @@ def test_a_process_killed_while_taking_over_does_it_again(node, tmp_path, step):
     assert other.process.returncode == -9
     other.settings.pop("REELTIME_CRASH_AT")
     other.start()
-    other.completed(client.recording_id, 60)
-    verdict = compare(wave_file(other.stream(client.recording_id))[1], pcm)
-    assert (verdict.lost, verdict.duplicated, verdict.shifted, verdict.foreign) == (0, 0, 0, 0), verdict
+    other.completed(clients[0].recording_id, 60)
+    for who, pcm in sounds.items():
+        verdict = compare(wave_file(other.stream(clients[0].recording_id, participant=who))[1], pcm)
+        assert (verdict.lost, verdict.duplicated, verdict.shifted, verdict.foreign) == (0, 0, 0, 0), verdict
     until("no bundle to be left", lambda: not bundles(tmp_path), 30)
 
 

@@ -33,8 +33,10 @@ pub async fn a_nodes_epoch_grows_at_each_start_and_when_it_is_lost(catalogue: &d
     assert!(!catalogue.renew_node(node(1), 2, at(30)).await?, "it was taken over");
     assert_eq!(catalogue.start_node(node(1), at(30)).await?, Tenure { epoch: 4, after: 2 });
     assert_eq!(catalogue.claim(node(2), at(22)).await?.len(), 1, "until it is settled");
+    assert!(catalogue.has_claims(node(2)).await? && !catalogue.has_claims(node(1)).await?);
     catalogue.settle(Claim { node: node(1), tenure }, None).await?;
     assert_eq!(catalogue.claim(node(2), at(22)).await?, []);
+    assert!(!catalogue.has_claims(node(2)).await?);
     Ok(())
 }
 

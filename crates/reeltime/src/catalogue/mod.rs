@@ -230,6 +230,12 @@ pub trait Catalogue: SegmentRows + Send + Sync + fmt::Debug {
     /// Where the catalogue cannot be written.
     async fn claim(&self, by: NodeId, now: UtcMicros) -> Result<Vec<Claim>, CatalogueError>;
 
+    /// Whether `by` has taken over anything that is not settled.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn has_claims(&self, by: NodeId) -> Result<bool, CatalogueError>;
+
     /// Everything in a claim's bundles is finished, and they are gone. With `lost`, what else the node had begun has
     /// failed, unless the node is back: nothing of it was in any bundle.
     ///

@@ -130,8 +130,15 @@ impl Recorder {
         Ok(())
     }
 
-    /// Buries the recordings that an earlier process entered and has no log of: nothing was recorded.
+    /// Buries the recordings that an earlier process entered and has no log of: nothing was recorded. Not while something is
+    /// taken over, whose logs may still be in the store.
     pub(super) async fn abandon_unlogged(&self) -> Result<(), Error> {
+        let node = self.inner().catalogue.node();
+        if let Some(node) = node
+            && self.inner().catalogue.has_claims(node).await?
+        {
+            return Ok(());
+        }
         let states = vec![RecordingState::Starting, RecordingState::Active, RecordingState::Ending];
         let filter = Filter { states, ..Filter::default() };
         let mut unlogged = Vec::new();
@@ -144,7 +151,6 @@ impl Recorder {
                 break;
             }
         }
-        let node = self.inner().catalogue.node();
         for id in unlogged {
             // Another node records it.
             if self

@@ -21,14 +21,18 @@ use super::live::{LiveRecording, LiveSession};
 use crate::blocking::blocking;
 use crate::catalogue::CatalogueError;
 use crate::error::Error;
-use crate::spool::{RecoveredTrack, TrackLog, recover};
+use crate::spool::{RecoveredTrack, TrackLog, recover, settle_restored};
 
 impl Recorder {
     /// Takes up everything that lies in the spool.
     pub(super) async fn resurrect(&self) -> Result<(), Error> {
         let disk = Arc::clone(self.inner().spool.disk());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
-        let found = blocking(move || recover(&*disk, threads)).await.map_err(Error::Spool)?;
+        let found = blocking(move || {
+            settle_restored(&*disk)?;
+            recover(&*disk, threads)
+        });
+        let found = found.await.map_err(Error::Spool)?;
         for (track, cause) in &found.unreadable {
             error!(%track, error = %cause, "a log cannot be read; it is left as it is");
         }

@@ -87,6 +87,7 @@ async fn take(recorder: &Recorder, claims: Vec<Claim>) -> Result<Vec<(Claim, Tak
         bundles.extend(stored);
     }
     let ours = ours(inner, owners).await?;
+    crash::point("takeover_taken");
     if ours.is_empty() {
         return Ok(all);
     }

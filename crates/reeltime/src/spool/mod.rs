@@ -47,7 +47,7 @@ pub use lock::{FolderLock, LockError};
 pub use reach::{Extent, Piece, Shippable};
 pub use reader::{Chain, ChainError, Cursor, Item, Reach, read_chain, read_on};
 pub use recover::{RecoveredTrack, Recovery, recover, recover_some};
-pub(crate) use restore::Restore;
+pub(crate) use restore::{Restore, settle_restored};
 pub use sound::FinishedSound;
 pub(crate) use sound::GrowingSound;
 pub use track::{Appended, LogClosed, TrackLog};

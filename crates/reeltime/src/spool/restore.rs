@@ -1,7 +1,8 @@
 //! Writing the ranges of a lost node's bundles back as logs.
 //!
 //! Under other names first, so that what a crash leaves half way is never taken for a log: the next attempt begins anew.
-//! A file that is there already stays as it is.
+//! Once all of them are whole, a mark says so, and the next one gives them their names: of a recording's tracks all are
+//! there, or none. A file that is there already stays as it is.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -11,9 +12,12 @@ use reeltime_core::bundle::{File, Kind};
 use reeltime_core::id::TrackId;
 
 use super::disk::{Disk, DiskFile};
-use super::{file_name, sound_name};
+use super::{file_name, parse_file_name, sound_name};
+use crate::crash;
 
 const PART: &str = ".part";
+/// Where it lies, all parts are whole.
+const WHOLE: &str = "restored";
 
 /// Files that are being written back.
 pub(crate) struct Restore {
@@ -23,11 +27,9 @@ pub(crate) struct Restore {
 }
 
 impl Restore {
-    /// Begins, and clears away what an earlier attempt left.
+    /// Begins, once what an earlier attempt left is [settled](settle_restored).
     pub(crate) fn begin(disk: Arc<dyn Disk>) -> io::Result<Self> {
-        for name in disk.names()?.iter().filter(|name| name.ends_with(PART)) {
-            disk.remove(name)?;
-        }
+        settle_restored(&*disk)?;
         Ok(Self { disk, files: HashMap::new() })
     }
 
@@ -58,16 +60,37 @@ impl Restore {
         for part in self.files.values().flatten() {
             part.sync()?;
         }
-        // A log tells that there is something: its sound has to be there before it.
-        for kind in [Kind::Sound, Kind::Log] {
-            let written = self.files.iter().filter(|(file, part)| file.kind == kind && part.is_some());
-            for (file, _) in written {
-                self.disk.rename(&(name(*file) + PART), &name(*file))?;
-            }
-            self.disk.sync_folder()?;
-        }
+        self.disk.create(WHOLE)?.sync()?;
+        self.disk.sync_folder()?;
+        settle_restored(&*self.disk)?;
         Ok(self.files.keys().map(|file| file.track).collect())
     }
+}
+
+/// Gives what an earlier attempt left its names, where all of it is whole; else it goes.
+pub(crate) fn settle_restored(disk: &dyn Disk) -> io::Result<()> {
+    let names = disk.names()?;
+    let whole = names.iter().any(|name| name == WHOLE);
+    let parts = names.iter().filter_map(|name| name.strip_suffix(PART));
+    // A log tells that there is something: its sound has to be there before it.
+    let (logs, sounds): (Vec<_>, Vec<_>) = parts.partition(|name| parse_file_name(name).is_some());
+    for group in [sounds, logs] {
+        for name in group {
+            let part = name.to_owned() + PART;
+            if whole {
+                disk.rename(&part, name)?
+            } else {
+                disk.remove(&part)?
+            }
+            crash::point("takeover_named");
+        }
+        disk.sync_folder()?;
+    }
+    if whole {
+        disk.remove(WHOLE)?;
+        disk.sync_folder()?;
+    }
+    Ok(())
 }
 
 fn name(file: File) -> String {

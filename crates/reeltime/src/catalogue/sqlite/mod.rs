@@ -232,6 +232,10 @@ impl Catalogue for SqliteCatalogue {
         self.writer.write(move |db| Box::pin(nodes::claim(db, by, now))).await
     }
 
+    async fn has_claims(&self, by: NodeId) -> Result<bool, CatalogueError> {
+        self.explain(nodes::has_claims(&mut *self.reader().await?, by).await)
+    }
+
     async fn settle(&self, claim: Claim, lost: Option<UtcMicros>) -> Result<(), CatalogueError> {
         match lost {
             Some(at) => self.writer.write(move |db| Box::pin(nodes::settle(db, claim, at))).await,

@@ -85,6 +85,11 @@ pub(super) async fn claim(
     rows.iter().map(claim).collect()
 }
 
+pub(super) async fn has_claims(db: &mut SqliteConnection, by: NodeId) -> Result<bool, Failure> {
+    let claims = "SELECT EXISTS (SELECT 1 FROM claims WHERE taken_by = ?1) AS found";
+    Ok(sqlx::query(claims).bind(blob(by.0)).fetch_one(db).await?.try_get("found")?)
+}
+
 pub(super) async fn settle(db: &mut SqliteConnection, claim: Claim, at: UtcMicros) -> Result<(), Failure> {
     // What it had begun and never shipped is nowhere but on its disk, if that is still there.
     sqlx::query(
