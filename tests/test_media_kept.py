@@ -187,6 +187,17 @@ def test_who_asks_for_one_more_than_may_be_made_is_told_when_to_come_back(new_se
     until("the room to be given back", lambda: "reeltime_renders 0\n" in server.get("/metrics").text)
 
 
+def test_who_takes_nothing_of_a_file_that_is_made_keeps_nobody_else_from_theirs(new_server):
+    server = new_server("--renditions", "none", "--render-limit", "1").start()
+    recording = long_call(server, "paused", 6)
+    url, asked = f"{API}/{recording}/stream", {"format": "flac"} | LAYOUT
+    with server.get(url, params=asked, stream=True) as paused:
+        rest = paused.iter_content(1_024)
+        first = next(rest)
+        other = until("room", lambda: (got := server.get(url, params=asked)).status_code == 200 and got.content, 30)
+        assert first + b"".join(rest) == other
+
+
 def test_what_is_kept_fits_its_budget_and_the_oldest_goes_first(new_server):
     server = new_server("--cache-budget", "300KiB").start()
     recordings = [pair(server, f"budget {number}")["id"] for number in range(4)]

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::log::Record;
@@ -14,13 +14,14 @@ use reeltime_core::render::{
 };
 use reeltime_core::time::Micros;
 use reeltime_core::timeline::{Counters, Counting, Layout};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tracing::Instrument;
+use tokio::sync::OwnedSemaphorePermit;
 
 mod beside;
 mod grow;
+mod make;
 
 pub(crate) use grow::{Ending, Growth};
+use make::TURNS;
 
 use super::feed::{Counted, Feed, Log, Origin};
 use super::track::{Out, Progress, survey_chain};
@@ -28,9 +29,8 @@ use crate::blocking::blocking;
 use crate::encode::{Encoding, Made};
 use crate::error::Error;
 use crate::recorder::MediaError;
-use crate::spans;
 use crate::spool::{Chain, Disk, Item, Reach, TrackLog, read_chain};
-use crate::store::{ByteSender, ByteStream, Store};
+use crate::store::{ByteStream, Store};
 
 /// A track to be heard.
 #[derive(Clone)]
@@ -292,69 +292,6 @@ pub(crate) fn drift_of(chain: &Chain, layout: &Layout) -> io::Result<Option<f64>
 }
 
 impl Prepared {
-    /// Gives this back when it is made, or nobody wants it any more.
-    pub(crate) fn holding(mut self, room: OwnedSemaphorePermit) -> Self {
-        self.room = Some(room);
-        self
-    }
-
-    /// Makes it only while nobody else has a file made, and rests as long as it works.
-    pub(crate) const fn gently(mut self) -> Self {
-        self.gentle = true;
-        self
-    }
-
-    /// Starts to make the file; its bytes come as they are made. `made` is given all of them, or is dropped where
-    /// nobody reads any more.
-    pub(crate) fn start(self, made: Option<Box<dyn Made>>) -> ByteStream {
-        let (sender, stream) = ByteStream::channel(2);
-        let span = spans::render(self.tracks.len());
-        tokio::spawn(self.run(made, sender).instrument(span));
-        stream
-    }
-
-    async fn run(mut self, mut made: Option<Box<dyn Made>>, sender: ByteSender) {
-        loop {
-            let turn = if self.gentle { idle_turn().await } else { TURNS.acquire().await.ok() };
-            let begun = Instant::now();
-            let step = tokio::task::spawn_blocking(move || {
-                let mut done = self.step();
-                let chunk = self.out.take();
-                if let (Some(made), Ok(progress)) = (&mut made, &done) {
-                    let taken = made.bytes(&chunk).and_then(|()| match progress {
-                        Progress::AllRead => made.complete(self.renderer.head()),
-                        Progress::Full => Ok(()),
-                    });
-                    done = taken.and(done);
-                }
-                (self, made, done, chunk)
-            });
-            let Ok((next, still, done, chunk)) = step.await else { return };
-            drop(turn);
-            (self, made) = (next, still);
-            if self.gentle {
-                tokio::time::sleep(begun.elapsed()).await;
-            }
-            // A reader that went away needs no answer, and the work stops.
-            if !chunk.is_empty() && sender.send(chunk).await.is_err() {
-                // Its files are closed where that may block.
-                tokio::task::spawn_blocking(move || drop((self, made)));
-                return;
-            }
-            match done {
-                Ok(Progress::Full) => {}
-                Ok(Progress::AllRead) => {
-                    let _ = sender.finish().await;
-                    return;
-                }
-                Err(error) => {
-                    let _ = sender.fail(error).await;
-                    return;
-                }
-            }
-        }
-    }
-
     /// Makes a chunk, or what is left.
     fn step(&mut self) -> io::Result<Progress> {
         let failed = |error| io::Error::other(format!("cannot render: {error}"));
@@ -523,23 +460,6 @@ impl Prepared {
             }
         }
         Ok(Progress::Full)
-    }
-}
-
-/// Chunks made at the same time, by the whole process: half of the cores stay with those who are recorded.
-static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Semaphore::new(cores.div_ceil(2))
-});
-
-/// A turn that nobody else wants.
-async fn idle_turn() -> Option<SemaphorePermit<'static>> {
-    loop {
-        // Those who wait are served first.
-        if let Ok(turn) = TURNS.try_acquire() {
-            return Some(turn);
-        }
-        tokio::time::sleep(BEAT).await;
     }
 }
 
