@@ -1,8 +1,10 @@
 """Files that go to a real S3 in parts while their call lasts: killed at any step, what is published is what was sent."""
 
+import os
 import time
 from array import array
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from harness.clients import Ingest
@@ -107,4 +109,28 @@ def test_a_server_killed_when_all_was_sent(new_server, s3, step):
     until("the server to be killed", lambda: server.process.poll() is not None, seconds=60)
     del server.settings["REELTIME_CRASH_AT"]
     server.start()
+    check(server, s3, speakers)
+
+
+def test_what_waits_for_a_store_that_is_away_keeps_no_file_open(new_server, s3):
+    server = new_server(**s3.settings("rec")).start()
+
+    def files_that_grow() -> list[str]:
+        places = []
+        for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+            # It may be closed by now.
+            with suppress(FileNotFoundError):
+                places.append(os.readlink(descriptor))
+        return [place for place in places if ".part" in place]
+
+    speakers = [Speaker(server, name, 4 * MINUTE) for name in ("ann", "ben")]
+    for speaker in speakers:
+        speaker.send()
+    until("the mix to grow", files_that_grow, seconds=30)
+    s3.kill()
+    for speaker in speakers:
+        speaker.client.stop()
+    until("the store to be known as away", lambda: not server.metric("reeltime_store_up"), seconds=60)
+    until("no file to be open", lambda: not files_that_grow())
+    s3.start()
     check(server, s3, speakers)

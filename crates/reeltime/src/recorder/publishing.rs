@@ -99,7 +99,12 @@ impl Recorder {
         metrics::gauge!("recording_queue_depth").increment(1.0);
         let bytes = recording.bytes();
         let line = &self.inner().publishing.line;
-        line.lock().push(recording, bytes, Instant::now());
+        let mut waiting = line.lock();
+        if waiting.is_away() {
+            recording.stop_growing();
+        }
+        waiting.push(recording, bytes, Instant::now());
+        drop(waiting);
         line.bell.notify_waiters();
     }
 
@@ -162,7 +167,13 @@ impl SharedLine {
             // The next attempt believes the files alone.
             turn.job.tracks().iter().for_each(|log| log.forget_survey());
         }
-        let begins = self.lock().failed(turn, failure, now, fastrand::f64());
+        turn.job.stop_growing();
+        let mut line = self.lock();
+        let begins = line.failed(turn, failure, now, fastrand::f64());
+        if begins {
+            line.waiting().for_each(|waiting| waiting.stop_growing());
+        }
+        drop(line);
         self.bell.notify_waiters();
         let figures = self.lock().figures(now);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -115,6 +115,16 @@ impl<T> Line<T> {
         self.next += 1;
     }
 
+    /// Whether whoever comes now has to wait for the end of an outage.
+    pub(crate) fn is_away(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// All that wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.ready.values().chain(self.resting.values()).map(|waiting| &waiting.job)
+    }
+
     /// The next turn there is. Whoever gets one says what became of it.
     pub(crate) fn take(&mut self, now: Instant) -> Next<T> {
         self.wake(now);

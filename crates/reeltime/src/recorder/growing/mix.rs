@@ -239,6 +239,13 @@ impl Recorder {
 }
 
 impl Mixes {
+    /// No more are made, and those that were go.
+    pub(super) fn stop(&mut self) {
+        if let Self::Now(mixes) = std::mem::replace(self, Self::Now(Vec::new())) {
+            mixes.iter().for_each(|(_, making)| making.abort());
+        }
+    }
+
     /// Waits for the end of one, which comes soon after that of the recording.
     async fn take(&mut self, rendition: Rendition) -> Option<GrownMix> {
         let Self::Now(mixes) = self else { return None };

@@ -81,6 +81,14 @@ impl Growing {
         if let Track::Made(made) = std::mem::replace(found, Track::Whole) { Some(*made) } else { None }
     }
 
+    /// Lets go of all files that are made; what was sent of them is compared with what is made later.
+    pub(super) fn stop(&mut self) {
+        for track in self.tracks.values_mut().filter(|track| matches!(track, Track::Made(_))) {
+            *track = Track::Whole;
+        }
+        self.mixes.stop();
+    }
+
     fn is_resting(&self) -> bool {
         self.rests.is_some_and(|(until, _)| Instant::now() < until)
     }
