@@ -26,6 +26,7 @@ pub mod segments;
 pub mod ship;
 pub mod source;
 mod spans;
+mod spare;
 pub mod spool;
 pub mod store;
 mod sys;

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::blocking::remove;
 use crate::encode::Made;
+use crate::spare::Spare;
 
 /// How long what is known of the folder is believed.
 const LOOK: Duration = Duration::from_secs(10);
@@ -31,8 +32,7 @@ pub(crate) struct Cache {
 struct Room {
     folder: PathBuf,
     budget: u64,
-    /// Bytes that stay free on its disk: recordings come first.
-    spare: u64,
+    spare: Spare,
     /// What is known of it; nothing before the first look.
     known: Mutex<Option<Known>>,
 }
@@ -72,6 +72,7 @@ impl Cache {
         for path in half_made.filter(|path| path.extension().is_some_and(|end| end == "part")) {
             let _ = fs::remove_file(path);
         }
+        let spare = Spare::new(folder.clone(), spare);
         let room = Room { folder, budget, spare, known: Mutex::default() };
         Self { room: Arc::new(room), next: AtomicU64::new(0) }
     }
@@ -129,15 +130,15 @@ impl Cache {
 
     /// Removes files while the disk has less than is to stay free.
     pub(crate) fn yield_space(&self) {
-        if self.room.is_short() {
+        if self.room.spare.is_short() {
             debug!("the disk is getting full: files that can be made again are removed");
-            self.room.remove_oldest(None, |_, _| self.room.is_short());
+            self.room.remove_oldest(None, |_, _| self.room.spare.is_short());
         }
     }
 
-    /// Whether the disk has more than is to stay free.
-    pub(crate) fn has_room(&self) -> bool {
-        !self.room.is_short()
+    /// What stays free on its disk: recordings come first.
+    pub(crate) fn spare(&self) -> &Spare {
+        &self.room.spare
     }
 
     /// A name for a file that is not whole yet.
@@ -166,7 +167,7 @@ impl Made for Keeping {
         self.size += bytes.len() as u64;
         let written = self.file.as_mut().map(|file| file.write_all(bytes));
         let failed = matches!(written, Some(Err(_))) || self.size > self.room.budget;
-        if self.file.is_some() && (failed || self.room.is_short()) {
+        if self.file.is_some() && (failed || self.room.spare.is_short()) {
             debug!(file = %self.path.display(), "there is no room to keep a file that is made on demand");
             self.file = None;
             // It may be read for long yet.
@@ -194,12 +195,6 @@ impl Drop for Keeping {
 }
 
 impl Room {
-    /// Whether the disk has less left than is to stay free.
-    fn is_short(&self) -> bool {
-        let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
-        rustix::fs::statvfs(&self.folder).is_ok_and(|stat| free(stat) < self.spare)
-    }
-
     /// There is one more, of so many bytes. The folder is looked at where that may be too much, and from time to time, for
     /// what is still made grows as well; then so many go that the next ones find room.
     fn took(&self, bytes: u64, newest: &Path) {

@@ -11,6 +11,7 @@ use super::cache::CacheKey;
 use crate::blocking::{blocking, remove};
 use crate::encode::Made;
 use crate::error::Error;
+use crate::spare::Spare;
 use crate::store::{ByteStream, read_path};
 
 /// A file that is made and has no place yet; it goes when this is dropped.
@@ -22,13 +23,15 @@ pub(super) struct Writer {
     file: File,
     /// Written so far.
     pub(super) bytes: u64,
+    spare: Spare,
 }
 
 impl Part {
-    pub(super) fn create(path: PathBuf) -> io::Result<(Self, Writer)> {
+    /// An empty file, which grows as long as its disk has more than is to `spare`.
+    pub(super) fn create(path: PathBuf, spare: Spare) -> io::Result<(Self, Writer)> {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        Ok((Self(path), Writer { file, bytes: 0 }))
+        Ok((Self(path), Writer { file, bytes: 0, spare }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -42,11 +45,6 @@ impl Part {
 }
 
 impl Writer {
-    /// The file alone, for who writes it in another way.
-    pub(super) fn into_file(self) -> File {
-        self.file
-    }
-
     /// The file, to be read while it grows.
     pub(super) fn reader(&self) -> io::Result<File> {
         self.file.try_clone()
@@ -55,6 +53,7 @@ impl Writer {
 
 impl Made for Writer {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.spare.check()?;
         self.bytes += bytes.len() as u64;
         self.file.bytes(bytes)
     }
@@ -74,8 +73,8 @@ impl Drop for Part {
 impl Recorder {
     /// A new file on its way.
     pub(super) async fn part(&self) -> Result<(Part, Writer), Error> {
-        let path = self.inner().cache.part();
-        blocking(move || Part::create(path).map_err(Error::Spool)).await
+        let (path, spare) = (self.inner().cache.part(), self.inner().cache.spare().clone());
+        blocking(move || Part::create(path, spare).map_err(Error::Spool)).await
     }
 
     /// Removes what was made of a recording.

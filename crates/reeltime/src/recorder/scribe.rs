@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::Inner;
-use super::cache::Cache;
 use super::part::Part;
 use crate::blocking::blocking;
 use crate::encode::Made;
+use crate::spare::Spare;
 
 /// Bytes that wait for the disk at most, of all files together: where it is slower than that, they are given up.
 const MOST: usize = 4 << 20;
@@ -115,7 +115,7 @@ pub(super) async fn run(mut from: Lines, recorder: Weak<Inner>) {
     while let Some(line) = from.lines.recv().await {
         let Some(inner) = recorder.upgrade() else { return };
         let bytes = line.bytes.len();
-        if let Err(error) = blocking(move || line.write(&inner.cache)).await {
+        if let Err(error) = blocking(move || line.write(inner.cache.spare())).await {
             debug!(%error, "a file is given up that was made beside what is recorded");
         }
         from.waiting.fetch_sub(bytes, Ordering::Relaxed);
@@ -123,13 +123,12 @@ pub(super) async fn run(mut from: Lines, recorder: Weak<Inner>) {
 }
 
 impl Line {
-    fn write(self, cache: &Cache) -> io::Result<()> {
+    fn write(self, spare: &Spare) -> io::Result<()> {
         let mut state = self.sheet.0.lock().unwrap_or_else(PoisonError::into_inner);
         let part = match std::mem::replace(&mut *state, State::Lost) {
             State::Lost => return Ok(()),
-            _ if !cache.has_room() => return Err(io::ErrorKind::StorageFull.into()),
-            State::Blank(place) => create(place, &self.bytes)?,
-            State::Begun(part) => append(part, &self.bytes)?,
+            State::Blank(place) => create(place, spare.clone(), &self.bytes)?,
+            State::Begun(part) => append(part, spare, &self.bytes)?,
         };
         match self.end {
             None => *state = State::Begun(part),
@@ -139,13 +138,14 @@ impl Line {
     }
 }
 
-fn create(place: PathBuf, bytes: &[u8]) -> io::Result<Part> {
-    let (part, mut writer) = Part::create(place)?;
+fn create(place: PathBuf, spare: Spare, bytes: &[u8]) -> io::Result<Part> {
+    let (part, mut writer) = Part::create(place, spare)?;
     writer.bytes(bytes)?;
     Ok(part)
 }
 
-fn append(part: Part, bytes: &[u8]) -> io::Result<Part> {
+fn append(part: Part, spare: &Spare, bytes: &[u8]) -> io::Result<Part> {
+    spare.check()?;
     OpenOptions::new().append(true).open(part.path())?.write_all(bytes)?;
     Ok(part)
 }
@@ -164,10 +164,11 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::recorder::cache::Cache;
 
     fn write_all(lines: &mut Lines, cache: &Cache) {
         while let Ok(line) = lines.lines.try_recv() {
-            let _ = line.write(cache);
+            let _ = line.write(cache.spare());
         }
     }
 

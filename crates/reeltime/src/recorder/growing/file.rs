@@ -15,12 +15,14 @@ use crate::catalogue::{NewObject, StoredObject};
 use crate::error::Error;
 use crate::parts::{Body, PartUpload};
 use crate::recorder::Recorder;
+use crate::spare::Spare;
 use crate::store::PART;
 
 /// The file, as far as it is made, and its upload.
 #[derive(Debug)]
 pub(super) struct GrowingFile {
     file: Arc<File>,
+    spare: Spare,
     size: u64,
     upload: Option<PartUpload>,
     _part: Part,
@@ -33,8 +35,10 @@ impl GrowingFile {
     /// Where the folder takes no file.
     pub(super) async fn create(recorder: &Recorder, sent: Option<PartUpload>) -> Result<Self, Error> {
         let (part, writer) = recorder.part().await?;
+        let (file, spare) =
+            (Arc::new(writer.reader().map_err(Error::Spool)?), recorder.inner().cache.spare().clone());
         let upload = sent.map(PartUpload::doubted);
-        Ok(Self { file: Arc::new(writer.into_file()), size: 0, upload, _part: part })
+        Ok(Self { file, spare, size: 0, upload, _part: part })
     }
 
     /// Whether any of it was sent, or is about to be.
@@ -47,8 +51,9 @@ impl GrowingFile {
     }
 
     pub(super) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let (file, size) = (Arc::clone(&self.file), bytes.len() as u64);
-        blocking(move || (&*file).write_all(&bytes)).await.map_err(Error::Spool)?;
+        let (file, spare, size) = (Arc::clone(&self.file), self.spare.clone(), bytes.len() as u64);
+        let write = move || spare.check().and_then(|()| (&*file).write_all(&bytes));
+        blocking(write).await.map_err(Error::Spool)?;
         self.size += size;
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::blocking::blocking;
 use crate::catalogue::{KeptSegment, NewObject, ObjectKind, Segment};
 use crate::crash;
 use crate::error::Error;
+use crate::recorder::Refusal;
 use crate::recorder::{Clock, Recorder};
 use crate::spool::TrackLog;
 use crate::store::StoreError;
@@ -129,6 +130,7 @@ impl Upload {
     /// # Errors
     /// [`ReceiveError::TooLarge`], or where the disk does not take them.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
+        self.recorder.inner().spool.admit().map_err(Refusal::from)?;
         self.incoming.write(bytes).await
     }
 

@@ -107,7 +107,7 @@ fn step(
     disk: &Arc<dyn Disk>,
     outgoing: &Arc<Outgoing>,
 ) -> io::Result<bool> {
-    if shared.is_disk_full() {
+    if shared.spare.is_short() {
         return Err(io::Error::other("the disk is as full as may be for segments: free some"));
     }
     let mut more = false;

@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
 use crate::recorder::{Clock, LiveRecording};
+use crate::spare::Spare;
 use crate::spool::Disk;
 use crate::store::{Bandwidth, Store, StoreError};
 
@@ -54,8 +55,7 @@ struct Shared {
     config: SegmentsConfig,
     to: Way,
     folder: PathBuf,
-    /// Bytes of disk that segments leave free.
-    spare: u64,
+    spare: Spare,
     turns: Semaphore,
     recordings: Mutex<HashMap<RecordingId, Arc<Outgoing>>>,
     /// Recordings that are about to be among them.
@@ -147,6 +147,7 @@ impl SegmentSender {
         let folder = data_dir.join(FOLDER);
         let Some(config) = config else { return Ok(Self::default()) };
         std::fs::create_dir_all(&folder)?;
+        let spare = Spare::new(folder.clone(), spare);
         let to = match &config.target {
             Target::Store => Way::Store(Arc::clone(store)),
             Target::Api(target) => {
@@ -339,12 +340,6 @@ impl Shared {
         if !self.config.keep_local && refused == 0 {
             remove_folder(outgoing.folder.clone()).await;
         }
-    }
-
-    /// Whether live recordings need what is left of the disk.
-    fn is_disk_full(&self) -> bool {
-        rustix::fs::statvfs(&self.folder)
-            .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.spare)
     }
 
     fn figures(&self) -> SegmentFigures {
