@@ -139,9 +139,12 @@ impl Recorder {
     /// Its owner deleted it: nothing of it may stay. What the store does not let go of now, the sweep removes.
     async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
         let Some(removed) = self.bury(&recording.tenant, recording.id).await? else { return Ok(()) };
-        for log in recording.tracks() {
-            self.inner().spool.discard(log.id(), &removed).map_err(Error::Spool)?;
-        }
+        let (recorder, logs) = (self.clone(), recording.tracks());
+        let discard = move || {
+            logs.iter().try_for_each(|log| recorder.inner().spool.discard(log.id(), &removed))?;
+            std::io::Result::Ok(removed)
+        };
+        let removed = blocking(discard).await.map_err(Error::Spool)?;
         if let Err(error) = self.remove_bytes(&recording.tenant, &removed).await {
             warn!(recording = %recording.id, %error, "cannot remove all of a deleted recording yet; trying again");
         }

@@ -88,15 +88,25 @@ impl Recorder {
     ) -> Result<bool, Error> {
         let Some(proof) = self.inner().catalogue.published(tenant, id).await? else { return Ok(false) };
         let told = self.published_tracks(tenant, id).await?;
+        let mut released = Vec::new();
         for track in tracks {
             let id = track.header.track;
             if track.samples > 0 && !told.contains(&id) {
                 warn!(track = %id, "a log is not part of what was published; it is kept, see `reeltime recover`");
-            } else if let Err(error) = self.inner().spool.release(id, &proof) {
-                warn!(track = %id, %error, "cannot remove a published log; trying again at the next start");
+            } else {
+                released.push(id);
             }
         }
-        Ok(true)
+        let recorder = self.clone();
+        let release = move || {
+            for id in released {
+                if let Err(error) = recorder.inner().spool.release(id, &proof) {
+                    warn!(track = %id, %error, "cannot remove a published log; trying again at the next start");
+                }
+            }
+            Ok::<_, Error>(true)
+        };
+        blocking(release).await
     }
 
     async fn revive(&self, id: RecordingId, tracks: &[RecoveredTrack], lost: bool) {
