@@ -1,10 +1,11 @@
 //! A catalogue out of the store alone: manifests tell of recordings, bundles of nodes that have not finished.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use reeltime_core::bundle::{self, Name};
-use reeltime_core::id::{NodeId, TrackId};
+use reeltime_core::id::{NodeId, RecordingId, TrackId};
 use reeltime_core::keys::{KeyError, ObjectKey};
 use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::time::{Micros, UtcMicros};
@@ -17,6 +18,8 @@ use crate::store::{ObjectMeta, Store, StoreError};
 pub(crate) const MANIFESTS: &str = "_reeltime/manifests/";
 /// No manifest is longer: one names its gaps and tracks.
 const LONGEST: u64 = 64 << 20;
+/// Characters of a recording's id, with which a manifest's name begins.
+const ID: usize = 36;
 
 /// A manifest of which no recording could be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,7 @@ pub async fn rebuild(
 ) -> Result<Rebuilt, Error> {
     let mut rebuilt = Rebuilt::default();
     let mut manifests = store.list(MANIFESTS).await?;
-    // The last one made of a recording first: an earlier one may be a lost node's that was never published.
-    manifests.reverse();
+    manifests.sort_by(|one, other| order(one).cmp(&order(other)));
     let total = manifests.len() as u64;
     for (done, meta) in (1..).zip(&manifests) {
         match recording(catalogue, store, meta, dry).await {
@@ -77,6 +79,13 @@ pub async fn rebuild(
     }
     rebuilt.nodes = nodes(catalogue, store, dry).await?;
     Ok(rebuilt)
+}
+
+/// Recordings as they began, so that each finds the one before it in its call. Of each the last manifest first: an earlier one
+/// may be a lost node's that was never published.
+fn order(manifest: &ObjectMeta) -> (&str, Reverse<&str>) {
+    let name = manifest.key.as_str().strip_prefix(MANIFESTS).unwrap_or_default();
+    (name.get(..ID).unwrap_or(name), Reverse(name))
 }
 
 enum Failed {
@@ -200,8 +209,14 @@ fn new_recording(manifest: &Manifest) -> Result<NewRecording, Failed> {
         id: manifest.id,
         tenant: manifest.tenant.clone(),
         call: manifest.call_id.clone().unwrap_or_else(|| manifest.id.to_string()),
-        created_at: time(&manifest.started_at)?,
+        created_at: created(manifest.id).map_or_else(|| time(&manifest.started_at), Ok)?,
     })
+}
+
+/// When an id was given, to the millisecond.
+fn created(id: RecordingId) -> Option<UtcMicros> {
+    let (seconds, nanos) = id.0.get_timestamp()?.to_unix();
+    Some(UtcMicros(i64::try_from(seconds).ok()? * 1_000_000 + i64::from(nanos / 1_000)))
 }
 
 fn publication(manifest: &Manifest, objects: &[Found]) -> Result<Publication, Failed> {
