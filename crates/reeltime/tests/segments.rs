@@ -18,6 +18,7 @@ use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
 use reeltime_core::media::wav::{Coding, Head};
 use reeltime_core::time::UtcMicros;
+use reeltime_testkit::disk::{Call, ReadBack, SimDisk};
 use reeltime_testkit::remote::{Fault, RemoteStore};
 use tempfile::TempDir;
 
@@ -34,16 +35,23 @@ struct Bench {
 
 impl Bench {
     async fn begin() -> Self {
+        Self::begin_on(SimDisk::default()).await
+    }
+
+    async fn begin_on(disk: SimDisk) -> Self {
         let folder = TempDir::new().expect("a folder");
         let store = Arc::new(RemoteStore::default());
         let catalogue =
             Arc::new(SqliteCatalogue::open(folder.path().join("c.db")).await.expect("a catalogue"));
         let mut config = RecorderConfig::new(folder.path());
-        config.spool = SpoolConfig { reserve: 0, ..config.spool };
+        // What is synced is what was asked to be.
+        let sync_interval = Duration::from_secs(3_600);
+        config.spool = SpoolConfig { reserve: 0, sync_interval, ..config.spool };
         // Whose calls would meet the faults that are meant for segments.
         config.ship.when = When::Never;
         let lock = FolderLock::take(folder.path()).expect("nobody else has it");
-        let opened = Recorder::open(config, lock, Arc::clone(&catalogue) as _, Arc::clone(&store) as _).await;
+        let (rows, objects) = (Arc::clone(&catalogue) as _, Arc::clone(&store) as _);
+        let opened = Recorder::open_on(Arc::new(disk), config, lock, rows, objects).await;
         let recorder = opened.expect("a recorder");
         let new = NewSegments {
             session_id: "s".to_owned(),
@@ -211,4 +219,23 @@ async fn what_lay_in_the_store_before_is_no_segment_of_a_recording_and_outlives_
     tokio::time::timeout(Duration::from_secs(20), bench.recorder.published()).await.expect("it is published");
     bench.recorder.delete(TENANT, bench.recording).await.expect("it is deleted");
     assert!(bench.bytes(&segment.key).await == second(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_lost_of_a_segment_is_logged_again_from_the_store() {
+    let disk = SimDisk::default();
+    disk.read_back(ReadBack::Fails);
+    let bench = Bench::begin_on(disk.clone()).await;
+    for index in 0..3 {
+        if index == 1 {
+            disk.fail(Call::Sync, 1, 1);
+        }
+        let segment = bench.announce(index).await;
+        bench.send(&segment).await.expect("it is in the store");
+    }
+    assert_eq!(bench.states().await, ["logged", "stored", "stored"]);
+    assert_eq!(bench.finalize().await.expect("the store is there"), SegmentsStatus::Finalized);
+    assert_eq!(bench.states().await, ["logged"; 3]);
+    // Behind the sound the file tells of the gap that is in the first log.
+    assert!(bench.heard().await.starts_with(&[samples(0), samples(1), samples(2)].concat()));
 }
