@@ -234,6 +234,32 @@ def test_an_older_api_gets_everything_at_the_end(sending, api):
     until("the files to be gone", lambda: local_files(server) == [])
 
 
+def test_at_the_end_what_has_arrived_is_not_sent_again_when_the_rest_is_tried_again(sending, api):
+    api.fail("init-live", 404)
+    api.fail("complete", 500, times=3)
+    server = sending().start()
+    speaker = Ingest(server, participant="p")
+    speaker.send(utterances(0.5, 0.6, hertz=500))
+    speaker.stop()
+    known = completed(api)
+    assert [file["fileName"] for file in known["files"]] == ["segment_000.flac", "segment_001.flac"]
+    assert (api.calls["init"], api.calls["PUT"]) == (4, 2) and not api.problems
+    assert server.metric("reeltime_segments_uploaded_total") == 2
+
+
+def test_at_the_end_a_segment_that_is_refused_is_left_out_and_keeps_no_other(sending, api):
+    api.fail("init-live", 404)
+    api.fail("PUT", 413, times=1)
+    server = sending(RECORDING_SEGMENT_PARALLEL_LIMIT="1").start()
+    speaker = Ingest(server, participant="p")
+    speaker.send(utterances(0.5, 0.6, hertz=500))
+    speaker.stop()
+    (file,) = completed(api)["files"]
+    assert (file["fileIndex"], file["fileName"]) == (1, "segment_001.flac"), "as it was announced"
+    assert (api.calls["init"], api.calls["PUT"]) == (1, 2) and not api.problems
+    assert "p/segment_000.flac" in str(local_files(server)), "it stays on this machine"
+
+
 @pytest.mark.parametrize("call", ["segment-upload-url", "PUT"])
 def test_a_segment_that_fails_is_kept_and_sent_later(sending, api, call):
     api.fail(call, 503, times=3)

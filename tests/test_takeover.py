@@ -14,6 +14,7 @@ import pytest
 from harness.clients import Ingest, refused
 from harness.judges import wave_file
 from harness.oracle import compare, indexed_pcm
+from harness.segments import Recording, Segment, wav
 from harness.server import of_tracks, run_reeltime, until
 from test_kill_loop import Caller
 
@@ -217,6 +218,29 @@ def test_a_node_that_comes_back_after_it_was_taken_over_leaves_its_logs_and_over
     assert sorted(path.name for path in (away.data_dir / "spool").glob("*.log")) == logs
     # And it records on.
     assert Ingest(away, call="later").stop() == 0
+
+
+def test_segments_that_come_to_a_lost_machine_go_on_at_another_process(node):
+    """Which had begun while they came, and left them alone. What was logged and not shipped is read back from the store."""
+    lost = node().start()
+    said = [Segment("anna", n, n, wav(indexed_pcm(f"segment {n}", RATE)), 1.0) for n in range(6)]
+    recording = Recording(lost, "moves")
+    sent = [recording.send(said[0])]
+    other = node().start()
+    assert other.get("/api/recordings/active").status_code == 404, "it is the other machine's"
+    sent += [recording.send(said[n]) for n in (2, 1)]
+    until_shipped(lost, RATE)
+    sent.append(recording.send(said[3]))
+    lose(lost)
+    until("the recording to be taken over", lambda: other.metric("reeltime_taken_over_recordings_total") == 1, 30)
+    again = Recording(other, "moves")
+    assert again.id == recording.id
+    sent += [again.send(said[n]) for n in (5, 4)]
+    told = again.finalize(sent)
+    assert (told["status"], told["segmentCount"]) == ("completed", 6), told
+    details = other.completed(again.id, 60)
+    assert of_tracks(details, "gaps") == []
+    assert wave_file(other.stream(again.id))[1] == b"".join(each.content[44:] for each in said)
 
 
 def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):

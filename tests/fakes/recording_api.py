@@ -125,7 +125,8 @@ class RecordingApi:
 
     def init(self, body: dict) -> dict:
         check(body, OPENING | {"files": list}, optional=("platformSessionId",))
-        known = self._begin(body, "uploading")
+        again = [known for known in self.recordings.values() if known["opening"]["sessionId"] == body["sessionId"]]
+        known = again[0] if again else self._begin(body, "uploading")
         urls = []
         for index, file in enumerate(body["files"]):
             check(file, SEGMENT | {"fileIndex": int})

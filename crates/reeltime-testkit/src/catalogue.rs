@@ -62,6 +62,7 @@ macro_rules! catalogue_contract {
             a_session_is_recorded_once_at_a_time,
             a_segment_is_announced_once_under_a_key_of_its_own,
             what_is_kept_of_a_segment_is_published_with_its_object,
+            segments_are_taken_by_the_node_of_their_recording_alone,
         }
     };
 }

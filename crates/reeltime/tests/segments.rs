@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use reeltime::catalogue::{Catalogue, RecordingState, Segment, SegmentsStatus, SqliteCatalogue};
+use reeltime::catalogue::{
+    Catalogue, NewObject, ObjectKind, RecordingState, Segment, SegmentsStatus, SqliteCatalogue,
+};
 use reeltime::recorder::{Recorder, RecorderConfig};
 use reeltime::segments::receive::{Announcement, NewSegments, ReceiveError};
 use reeltime::ship::When;
 use reeltime::spool::{FolderLock, SpoolConfig};
 use reeltime::store::{ByteStream, Store};
-use reeltime_core::id::RecordingId;
+use reeltime_core::id::{RecordingId, TrackId};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
 use reeltime_core::media::wav::{Coding, Head};
 use reeltime_core::time::UtcMicros;
+use reeltime_testkit::disk::{Call, ReadBack, SimDisk};
 use reeltime_testkit::remote::{Fault, RemoteStore};
 use tempfile::TempDir;
 
@@ -32,16 +35,23 @@ struct Bench {
 
 impl Bench {
     async fn begin() -> Self {
+        Self::begin_on(SimDisk::default()).await
+    }
+
+    async fn begin_on(disk: SimDisk) -> Self {
         let folder = TempDir::new().expect("a folder");
         let store = Arc::new(RemoteStore::default());
         let catalogue =
             Arc::new(SqliteCatalogue::open(folder.path().join("c.db")).await.expect("a catalogue"));
         let mut config = RecorderConfig::new(folder.path());
-        config.spool = SpoolConfig { reserve: 0, ..config.spool };
+        // What is synced is what was asked to be.
+        let sync_interval = Duration::from_secs(3_600);
+        config.spool = SpoolConfig { reserve: 0, sync_interval, ..config.spool };
         // Whose calls would meet the faults that are meant for segments.
         config.ship.when = When::Never;
         let lock = FolderLock::take(folder.path()).expect("nobody else has it");
-        let opened = Recorder::open(config, lock, Arc::clone(&catalogue) as _, Arc::clone(&store) as _).await;
+        let (rows, objects) = (Arc::clone(&catalogue) as _, Arc::clone(&store) as _);
+        let opened = Recorder::open_on(Arc::new(disk), config, lock, rows, objects).await;
         let recorder = opened.expect("a recorder");
         let new = NewSegments {
             session_id: "s".to_owned(),
@@ -81,6 +91,30 @@ impl Bench {
     async fn finalize(&self) -> Result<SegmentsStatus, ReceiveError> {
         let ended = self.recorder.finalize_segments(TENANT, self.recording, Vec::new()).await;
         ended.map(|(row, _)| row.status)
+    }
+
+    /// The client has an address of the store's own.
+    async fn let_write(&self, segment: &Segment) {
+        let object = NewObject {
+            tenant: TENANT.to_owned(),
+            recording: self.recording,
+            track: Some(TrackId(segment.id)),
+            kind: ObjectKind::Master,
+            key: segment.key.clone(),
+            mime_type: segment.format.mime().to_owned(),
+            created_at: UtcMicros(BEGIN),
+        };
+        self.catalogue.stage(&object).await.expect("it is staged");
+    }
+
+    async fn put(&self, key: &ObjectKey, bytes: impl Into<Bytes>) {
+        self.store.put(key, ByteStream::from_bytes(bytes.into())).await.expect("it is stored");
+    }
+
+    /// What became of each segment.
+    async fn states(&self) -> Vec<&'static str> {
+        let segments = self.recorder.segments(TENANT, self.recording).await.expect("readable");
+        segments.iter().map(|segment| segment.state.as_str()).collect()
     }
 
     async fn bytes(&self, key: &ObjectKey) -> Vec<u8> {
@@ -164,15 +198,44 @@ async fn what_came_out_of_turn_waits_in_the_store_and_is_finalized_when_that_is_
 async fn a_segment_that_went_to_the_store_itself_is_found_at_the_end() {
     let bench = Bench::begin().await;
     let (one, other) = (bench.announce(0).await, bench.announce(1).await);
-    bench.store.put(&one.key, ByteStream::from_bytes(second(0).into())).await.expect("it is stored");
-    bench
-        .store
-        .put(&other.key, ByteStream::from_bytes(Bytes::from_static(b"half")))
-        .await
-        .expect("it is stored");
+    for segment in [&one, &other] {
+        bench.let_write(segment).await;
+    }
+    bench.put(&one.key, second(0)).await;
+    bench.put(&other.key, &b"half"[..]).await;
     assert_eq!(bench.finalize().await.expect("the store is there"), SegmentsStatus::Finalized);
-    let segments = bench.recorder.segments(TENANT, bench.recording).await.expect("readable");
-    let states: Vec<_> = segments.iter().map(|segment| segment.state.as_str()).collect();
-    assert_eq!(states, ["logged", "missing"]);
+    assert_eq!(bench.states().await, ["logged", "missing"]);
     assert!(bench.heard().await == [samples(0), vec![0; 16_000]].concat(), "silence where one never came");
+}
+
+/// As after the catalogue was lost: the session has the name of one that this catalogue knows nothing of.
+#[tokio::test]
+async fn what_lay_in_the_store_before_is_no_segment_of_a_recording_and_outlives_it() {
+    let bench = Bench::begin().await;
+    let segment = bench.announce(0).await;
+    bench.put(&segment.key, second(0)).await;
+    assert_eq!(bench.finalize().await.expect("the store is there"), SegmentsStatus::Finalized);
+    assert_eq!(bench.states().await, ["missing"]);
+    tokio::time::timeout(Duration::from_secs(20), bench.recorder.published()).await.expect("it is published");
+    bench.recorder.delete(TENANT, bench.recording).await.expect("it is deleted");
+    assert!(bench.bytes(&segment.key).await == second(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_lost_of_a_segment_is_logged_again_from_the_store() {
+    let disk = SimDisk::default();
+    disk.read_back(ReadBack::Fails);
+    let bench = Bench::begin_on(disk.clone()).await;
+    for index in 0..3 {
+        if index == 1 {
+            disk.fail(Call::Sync, 1, 1);
+        }
+        let segment = bench.announce(index).await;
+        bench.send(&segment).await.expect("it is in the store");
+    }
+    assert_eq!(bench.states().await, ["logged", "stored", "stored"]);
+    assert_eq!(bench.finalize().await.expect("the store is there"), SegmentsStatus::Finalized);
+    assert_eq!(bench.states().await, ["logged"; 3]);
+    // Behind the sound the file tells of the gap that is in the first log.
+    assert!(bench.heard().await.starts_with(&[samples(0), samples(1), samples(2)].concat()));
 }

@@ -4,7 +4,7 @@ use reeltime::catalogue::{
     Catalogue, CatalogueError, KeptSegment, NewObject, NewSegment, ObjectKind, ObjectState, SegmentRecording,
     SegmentState, SegmentsStatus,
 };
-use reeltime_core::id::TrackId;
+use reeltime_core::id::{NodeId, TrackId};
 use reeltime_core::media::Container;
 use reeltime_core::time::UtcMicros;
 use uuid::Uuid;
@@ -139,5 +139,39 @@ pub async fn what_is_kept_of_a_segment_is_published_with_its_object(catalogue: &
     let objects = catalogue.objects(TENANT, id(1)).await?;
     let told: Vec<_> = objects.iter().map(|object| (object.state, object.size, object.crc32c)).collect();
     assert_eq!(told, [(ObjectState::Published, Some(44), Some(7))]);
+    Ok(())
+}
+
+/// Who was taken for dead and lives neither finalizes what is another's by now, nor says that a segment is logged.
+pub async fn segments_are_taken_by_the_node_of_their_recording_alone(catalogue: &dyn Catalogue) -> Outcome {
+    let (node, other, at) = (NodeId(Uuid::from_u128(1)), NodeId(Uuid::from_u128(2)), UtcMicros(START));
+    catalogue.begin_segments(&recording(2, "t"), &of_session(2, "t")).await?;
+    catalogue.start_node(node, at).await?;
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    let announced = catalogue.announce_segment(TENANT, &segment("u", 0, 1)).await?;
+    catalogue.stage(&object_of(announced.id)).await?;
+    let (id_of, key) = (announced.id, announced.key.clone());
+    let kept = KeptSegment { id: id_of, key, size: 44, crc32c: Some(7), logged: true };
+    catalogue.keep_segment(TENANT, &kept).await?;
+    let open = catalogue.open_segment_recordings(TENANT).await?;
+    assert_eq!(open, [of_session(1, "s"), of_session(2, "t")], "its own, and what is of no node");
+
+    let later = UtcMicros(START + 1);
+    assert!(catalogue.take_recording(TENANT, id(1), other, later).await?);
+    assert_eq!(catalogue.open_segment_recordings(TENANT).await?, [of_session(2, "t")]);
+    let anothers = Err(CatalogueError::TakenOver { id: id(1), by: other });
+    assert_eq!(catalogue.keep_segment(TENANT, &kept).await, anothers);
+    let status = SegmentsStatus::Finalized;
+    assert_eq!(catalogue.advance_segments(TENANT, id(1), status, later).await, anothers);
+    let row = catalogue.segment_recording(TENANT, id(1)).await?.ok_or("it is known")?;
+    assert_eq!(row.status, SegmentsStatus::Live);
+    let rows = catalogue.segments(TENANT, id(1)).await?;
+    assert_eq!(rows[0].state, SegmentState::Stored, "the lost one's logs may not hold it");
+
+    // Of which nothing was shipped: nobody takes it over.
+    catalogue.begin_segments(&recording(3, "u"), &of_session(3, "u")).await?;
+    let claims = catalogue.claim(other, later).await?;
+    catalogue.settle(claims[0], Some(later)).await?;
+    assert_eq!(catalogue.begin_segments(&recording(4, "u"), &of_session(4, "u")).await?, id(4));
     Ok(())
 }

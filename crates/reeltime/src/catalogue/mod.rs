@@ -244,7 +244,8 @@ pub trait Catalogue: SegmentRows + Send + Sync + fmt::Debug {
     async fn settle(&self, claim: Claim, lost: Option<UtcMicros>) -> Result<(), CatalogueError>;
 
     /// Makes a recording `by`'s own to finish. `false` where it is finished or deleted, or its node has its lease at
-    /// `now`. Of one that is unknown here nobody else is the owner. What its node had staged is not used again.
+    /// `now`. Of one that is unknown here nobody else is the owner. What its node had staged is not used again; which of
+    /// its segments are logged is to be found out anew.
     ///
     /// # Errors
     /// Where the catalogue cannot be written.

@@ -187,7 +187,8 @@ pub trait SegmentRows: Send + Sync {
         id: RecordingId,
     ) -> Result<Option<SegmentRecording>, CatalogueError>;
 
-    /// The recordings of segments that are not finalized and not deleted, oldest first.
+    /// The recordings of segments that are not finalized and not deleted, oldest first: those of this node, and those of
+    /// none. Another node's are that node's to finalize, for as long as it is not taken over.
     ///
     /// # Errors
     /// Where the catalogue cannot be read.
@@ -196,7 +197,7 @@ pub trait SegmentRows: Send + Sync {
     /// Moves a recording of segments on; never back.
     ///
     /// # Errors
-    /// Where the catalogue cannot be written.
+    /// [`CatalogueError::TakenOver`], or where the catalogue cannot be written.
     async fn advance_segments(
         &self,
         tenant: &str,
@@ -238,7 +239,8 @@ pub trait SegmentRows: Send + Sync {
     /// again changes nothing, but that what was not logged may be now.
     ///
     /// # Errors
-    /// [`CatalogueError::NotStaged`] where the object is not staged for its recording; then nothing has changed.
+    /// [`CatalogueError::NotStaged`] where the object is not staged for its recording; [`CatalogueError::TakenOver`].
+    /// Then nothing has changed.
     async fn keep_segment(&self, tenant: &str, kept: &KeptSegment) -> Result<(), CatalogueError>;
 
     /// Says of segments of a recording that they never came, each with its reason; those that did are left as they are.

@@ -27,7 +27,7 @@ use crate::parts::Uploads;
 use crate::segments::receive::{self, Receivers};
 use crate::segments::send::{SegmentFigures, SegmentSender, SegmentsConfig};
 use crate::ship::{self, Node, NotShipping, Shipped, Shipping};
-use crate::spool::{self, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
+use crate::spool::{self, Disk, FolderLock, LocalDisk, Spool, SpoolConfig, Usage};
 use crate::store::{Bandwidth, Store, Throttled, Watched};
 use crate::upload::Retry;
 
@@ -270,9 +270,23 @@ impl Recorder {
         catalogue: Arc<dyn Catalogue>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Error> {
-        let node = Node::start(&config.data_dir, config.node_lease, &*catalogue).await?;
         let logs = spool::folder(&config.data_dir).map_err(Error::Spool)?;
         let disk = Arc::new(LocalDisk::open(&logs).map_err(Error::Spool)?);
+        Self::open_on(disk, config, folder, catalogue, store).await
+    }
+
+    /// As [`Self::open`], with the spool's logs on this disk rather than in the data folder.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        config: RecorderConfig,
+        folder: FolderLock,
+        catalogue: Arc<dyn Catalogue>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        let node = Node::start(&config.data_dir, config.node_lease, &*catalogue).await?;
         let spool = Spool::start(disk, config.spool.clone()).map_err(Error::Spool)?;
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);

@@ -119,20 +119,36 @@ impl Recorder {
         let recording = Arc::new(recording);
         self.enter(&recording).await;
         let resumable = tracks.iter().any(RecoveredTrack::can_resume) && !recording.is_deleted();
+        let segments = self.comes_in_segments(&recording).await.unwrap_or_else(|error| {
+            error!(recording = %id, %error, "the catalogue cannot say whether segments come for this");
+            false
+        });
         for track in tracks {
-            self.revive_track(&recording, track, lost).await;
+            // Of segments nothing is missing: what was not shipped is logged again, from the store.
+            let missing = if lost && !segments { self.missing(track) } else { 0 };
+            self.revive_track(&recording, track, lost, missing).await;
         }
         self.inner().registry.insert(&recording, resumable);
+        // Before it can end for want of anybody who feeds it.
+        if segments && let Err(error) = self.receive_again(&recording).await {
+            error!(recording = %id, %error, "no segment can be taken for this");
+        }
         recording.mark_empty(now);
     }
 
-    async fn revive_track(&self, recording: &Arc<LiveRecording>, track: &RecoveredTrack, lost: bool) {
+    /// `missing`: samples that the lost node had received, and nobody has.
+    async fn revive_track(
+        &self,
+        recording: &Arc<LiveRecording>,
+        track: &RecoveredTrack,
+        lost: bool,
+        missing: u64,
+    ) {
         let log = self.inner().spool.resume(track);
         if lost {
             log.assume_shipped();
         }
         recording.add_track(Arc::clone(&log));
-        let missing = if lost { self.missing(track) } else { 0 };
         if !track.can_resume() {
             if missing > 0 {
                 mark_missing(&log, track.last_arrival, missing);

@@ -1,7 +1,10 @@
 //! A recording that comes in when it is over: an address for each file, or all files in one request.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::iter::successors;
 
+use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
@@ -12,7 +15,7 @@ use reeltime_core::id::RecordingId;
 use super::failure::{Failure, Told};
 use super::live::{begin_recording, end};
 use super::shapes::{Answer, BatchAddress, BatchBegun, BeginBatch, Complete, File, MOST_BYTES};
-use super::upload::address;
+use super::upload::{Silent, address, unless_silent};
 use super::{Body, RecordingOf, Shared, base};
 use crate::app::App;
 use crate::security::Identity;
@@ -79,6 +82,7 @@ pub(crate) async fn multipart(
     headers: HeaderMap,
     request: axum::extract::Request,
 ) -> Result<Json<Answer>, Failure> {
+    let request = request.map(unless_silent);
     let mut parts =
         Multipart::from_request(request, &()).await.map_err(|error| Failure::invalid(error.body_text()))?;
     let mut batch = Batch::default();
@@ -89,6 +93,15 @@ pub(crate) async fn multipart(
     }
     let id = taken?;
     end(&app, &identity, id, &[], &base(&app, &headers)).await
+}
+
+/// What is wrong with a request in parts.
+fn broken(error: MultipartError) -> Failure {
+    let mut causes = successors(error.source(), |&cause| cause.source());
+    if causes.any(|cause| cause.is::<Silent>()) {
+        return Silent.into();
+    }
+    Failure::new(StatusCode::BAD_REQUEST, error.body_text())
 }
 
 /// What a request in parts has said so far.
@@ -107,9 +120,6 @@ impl Batch {
         identity: &Identity,
         parts: &mut Multipart,
     ) -> Result<RecordingId, Failure> {
-        let broken = |error: axum::extract::multipart::MultipartError| {
-            Failure::new(StatusCode::BAD_REQUEST, error.body_text())
-        };
         while let Some(mut part) = parts.next_field().await.map_err(broken)? {
             let Some(name) = part.file_name().map(str::to_owned) else {
                 let field = part.name().unwrap_or_default().to_owned();
@@ -191,5 +201,26 @@ impl Batch {
         }
         let said = serde_json::json!({ "userId": name, "fileName": name, "segmentIndex": number });
         serde_json::from_value(said).map_err(|error| Failure::invalid(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::BoxError;
+    use axum::body::Body;
+    use axum::response::IntoResponse;
+    use bytes::Bytes;
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_fell_silent_is_told_so() {
+        let half = Bytes::from_static(b"--b\r\nContent-Disposition: form-data;");
+        let body = Body::from_stream(stream::iter([Ok(half), Err(BoxError::from(Silent))]));
+        let request = http::Request::post("/").header("Content-Type", "multipart/form-data; boundary=b");
+        let mut parts = Multipart::from_request(request.body(body).unwrap(), &()).await.unwrap();
+        let failure = broken(parts.next_field().await.unwrap_err());
+        assert_eq!(failure.into_response().status(), StatusCode::REQUEST_TIMEOUT);
     }
 }

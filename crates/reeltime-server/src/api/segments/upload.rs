@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use axum::{Extension, Json};
-use futures_util::StreamExt;
+use axum::{BoxError, Extension, Json};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use reeltime::catalogue::Segment;
@@ -26,6 +27,17 @@ const LIFETIME: i64 = 15 * 60;
 const SILENCE: Duration = Duration::from_secs(30);
 /// What is read of a body that is refused, so that its client gets to hear why.
 const DRAINED: usize = 64 << 20;
+
+/// Its client was silent for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("Nothing came for 30 seconds: send it again")]
+pub(super) struct Silent;
+
+impl From<Silent> for Failure {
+    fn from(silent: Silent) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, silent.to_string())
+    }
+}
 
 /// The address that takes a segment, and for how many seconds: the store's own, where that is wanted and it has one.
 pub(super) async fn address(
@@ -88,14 +100,27 @@ async fn receive(upload: &mut Upload, body: &mut axum::body::BodyDataStream) -> 
             Ok(Some(Err(_))) => {
                 return Err(Failure::new(StatusCode::BAD_REQUEST, "The body broke off: send it again"));
             }
-            Err(_) => {
-                return Err(Failure::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "Nothing came for 30 seconds: send it again",
-                ));
-            }
+            Err(_) => return Err(Silent.into()),
         }
     }
+}
+
+/// A body that breaks off where its client is silent for too long: one that vanished without a word is not waited for.
+pub(super) fn unless_silent(body: Body) -> Body {
+    Body::from_stream(until_silent(body.into_data_stream(), SILENCE))
+}
+
+fn until_silent<E: Into<BoxError>>(
+    body: impl Stream<Item = Result<Bytes, E>>,
+    patience: Duration,
+) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    stream::unfold(Some(Box::pin(body)), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(patience, body.next()).await {
+            Ok(next) => next.map(|bytes| (bytes.map_err(Into::into), Some(body))),
+            Err(_) => Some((Err(Silent.into()), None)),
+        }
+    })
 }
 
 async fn drain(body: &mut axum::body::BodyDataStream) {
@@ -152,4 +177,24 @@ pub(super) async fn serve(app: &App, file: Option<StoredFile>) -> Result<Respons
         .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))
         .body(Body::from_stream(body))
         .map_err(|error| Problem::internal(error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_ends_where_its_client_is_silent_and_goes_on_while_it_speaks() {
+        let patience = Duration::from_millis(50);
+        let slowly = stream::iter(0..8).then(async |n: u8| {
+            tokio::time::sleep(patience / 4).await;
+            Ok::<_, BoxError>(Bytes::from(vec![n]))
+        });
+        let body = until_silent(slowly.chain(stream::pending()), patience);
+        let came: Vec<_> = body.collect().await;
+        let (last, before) = came.split_last().unwrap();
+        assert_eq!(before.len(), 8);
+        assert!(before.iter().all(Result::is_ok));
+        assert!(last.as_ref().is_err_and(|error| error.is::<Silent>()));
+    }
 }

@@ -142,15 +142,16 @@ pub(super) async fn take_recording(
     .execute(&mut *db)
     .await?;
     if taken.rows_affected() == 1 && !known.try_get::<bool, _>("ours")? {
-        // The lost one may still be writing under these keys: they are not used again.
-        sqlx::query(
+        let statements = [
+            // The lost one may still be writing under these keys: they are not used again.
             "UPDATE objects SET state = 'marked_for_deletion'
              WHERE tenant_id = ?1 AND recording_id = ?2 AND state = 'staged'",
-        )
-        .bind(tenant)
-        .bind(blob(id.0))
-        .execute(db)
-        .await?;
+            // What it had logged and not shipped is in no log any more. All of it is in the store.
+            "UPDATE segments SET state = 'stored' WHERE tenant_id = ?1 AND recording_id = ?2 AND state = 'logged'",
+        ];
+        for statement in statements {
+            sqlx::query(statement).bind(tenant).bind(blob(id.0)).execute(&mut *db).await?;
+        }
     }
     Ok(taken.rows_affected() == 1)
 }

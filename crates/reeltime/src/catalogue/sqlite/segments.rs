@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::SqliteCatalogue;
 use super::failure::Failure;
+use super::nodes::fence;
 use super::read::{blob, key, parsed, unsigned, uuid};
 use super::write::{self, integer};
 use crate::catalogue::{
@@ -56,9 +57,11 @@ impl SegmentRows for SqliteCatalogue {
         let found = async {
             let rows = sqlx::query(
                 "SELECT s.* FROM segment_recordings AS s JOIN recordings AS r ON r.id = s.recording_id
-                 WHERE s.tenant_id = ?1 AND s.status <> 'finalized' AND r.deleted = 0 ORDER BY s.created_at",
+                 WHERE s.tenant_id = ?1 AND s.status <> 'finalized' AND r.deleted = 0
+                   AND (r.node_id IS NULL OR ?2 IS NULL OR r.node_id = ?2) ORDER BY s.created_at",
             )
             .bind(tenant)
+            .bind(Catalogue::node(self).map(|node| blob(node.0)))
             .fetch_all(&mut *self.readers.acquire().await?)
             .await?;
             rows.iter().map(to_recording).collect()
@@ -73,8 +76,15 @@ impl SegmentRows for SqliteCatalogue {
         status: SegmentsStatus,
         at: UtcMicros,
     ) -> Result<(), CatalogueError> {
-        let tenant = tenant.to_owned();
-        self.writer.write(move |db| Box::pin(async move { advance(db, &tenant, id, status, at).await })).await
+        let (tenant, node) = (tenant.to_owned(), Catalogue::node(self));
+        self.writer
+            .write(move |db| {
+                Box::pin(async move {
+                    fence(db, &tenant, id, node).await?;
+                    advance(db, &tenant, id, status, at).await
+                })
+            })
+            .await
     }
 
     async fn announce_segment(&self, tenant: &str, new: &NewSegment) -> Result<Segment, CatalogueError> {
@@ -120,8 +130,8 @@ impl SegmentRows for SqliteCatalogue {
     }
 
     async fn keep_segment(&self, tenant: &str, kept: &KeptSegment) -> Result<(), CatalogueError> {
-        let (tenant, kept) = (tenant.to_owned(), kept.clone());
-        self.writer.write(move |db| Box::pin(async move { keep(db, &tenant, &kept).await })).await
+        let (tenant, kept, node) = (tenant.to_owned(), kept.clone(), Catalogue::node(self));
+        self.writer.write(move |db| Box::pin(async move { keep(db, &tenant, &kept, node).await })).await
     }
 
     async fn miss_segments(
@@ -144,10 +154,11 @@ async fn begin(
     node: Option<NodeId>,
 ) -> Result<RecordingId, Failure> {
     let tenant = &recording.tenant;
-    // A session whose recording was deleted is free.
+    // A session whose recording was deleted, or failed with its machine, is free.
     sqlx::query(
         "UPDATE segment_recordings SET status = 'finalized' WHERE tenant_id = ?1 AND session_id = ?2
-            AND status <> 'finalized' AND recording_id IN (SELECT id FROM recordings WHERE deleted = 1)",
+            AND status <> 'finalized'
+            AND recording_id IN (SELECT id FROM recordings WHERE deleted = 1 OR state = 'failed')",
     )
     .bind(tenant)
     .bind(&segments.session_id)
@@ -332,7 +343,20 @@ async fn found(
     segment.ok_or_else(|| CatalogueError::Unreadable { what: "segment" }.into())
 }
 
-async fn keep(db: &mut SqliteConnection, tenant: &str, kept: &KeptSegment) -> Result<(), Failure> {
+async fn keep(
+    db: &mut SqliteConnection,
+    tenant: &str,
+    kept: &KeptSegment,
+    node: Option<NodeId>,
+) -> Result<(), Failure> {
+    let of = sqlx::query("SELECT recording_id FROM segments WHERE id = ?1 AND tenant_id = ?2")
+        .bind(blob(kept.id))
+        .bind(tenant)
+        .fetch_optional(&mut *db)
+        .await?;
+    if let Some(of) = of {
+        fence(db, tenant, recording_id(&of)?, node).await?;
+    }
     let size = integer(kept.size, "bytes")?;
     let object = sqlx::query(
         "UPDATE objects SET state = 'published', size = ?3, crc32c = ?4

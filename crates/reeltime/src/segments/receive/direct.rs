@@ -55,8 +55,11 @@ impl Recorder {
     ) -> Result<Result<KeptSegment, String>, ReceiveError> {
         let (catalogue, store, key) = (&self.inner().catalogue, &self.inner().store, &segment.key);
         let never = Ok(Err("it never came".to_owned()));
+        // Of one that was not staged, nobody was given an address: what lies there is somebody else's.
+        if !catalogue.key_taken(key).await? {
+            return never;
+        }
         let Some(meta) = store.head(key).await? else { return never };
-        let staged = catalogue.key_taken(key).await?;
         match catalogue.stage(&staged_for(tenant, segment)).await {
             Err(CatalogueError::KeyTaken { .. }) => return never,
             done => done?,
@@ -67,9 +70,8 @@ impl Recorder {
         };
         warn!(recording = %segment.recording, %key, reason, "a segment in the store is not what was announced: it counts as missing");
         catalogue.mark(tenant, key).await?;
-        // Of one that was not staged, nobody was given an address: it is somebody else's. What cannot be deleted now, the
-        // sweep removes.
-        if !staged || store.delete(key).await.is_ok() {
+        // What cannot be deleted now, the sweep removes.
+        if store.delete(key).await.is_ok() {
             catalogue.forget(tenant, key).await?;
         }
         Ok(Err(reason))

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::incoming::Incoming;
 use super::speakers::Turn;
 use super::{Announcement, Gate, ReceiveError, Receiver, lock};
+use crate::blocking::blocking;
 use crate::catalogue::{
     DEFAULT_TENANT, KeptSegment, Segment, SegmentRecording, SegmentState, SegmentsStatus,
 };
@@ -69,6 +70,7 @@ impl Recorder {
         *gate = Gate::Shut;
         self.settle(receiver).await?;
         catalogue.advance_segments(tenant, id, SegmentsStatus::Finalizing, Clock::utc()).await?;
+        self.look_again(receiver).await?;
         self.log_late(receiver).await?;
         self.mark_absent(receiver).await?;
         let logs = lock(&receiver.speakers).logs();
@@ -129,6 +131,20 @@ impl Recorder {
             }
         }
         Ok(catalogue.miss_segments(tenant, id, &missing).await?)
+    }
+
+    /// Where a sync has failed, what could not be read back is a gap in a log: it is not logged, though it was.
+    async fn look_again(&self, receiver: &Receiver) -> Result<(), ReceiveError> {
+        if !lock(&receiver.speakers).in_doubt() {
+            return Ok(());
+        }
+        let logs = lock(&receiver.speakers).logs();
+        for log in logs {
+            log.flush().await;
+        }
+        let (recorder, recording) = (self.clone(), Arc::clone(&receiver.recording));
+        let speakers = Arc::clone(&receiver.speakers);
+        Ok(blocking(move || lock(&speakers).believe_files(&recorder, &recording)).await?)
     }
 
     /// Logs from the store what is not logged yet, in order.

@@ -251,6 +251,10 @@ impl Receivers {
         lock(&self.live).insert(recording.id, Arc::new(receiver));
     }
 
+    fn has(&self, id: RecordingId) -> bool {
+        lock(&self.live).contains_key(&id)
+    }
+
     fn get(&self, tenant: &str, id: RecordingId) -> Option<Arc<Receiver>> {
         let receiver = lock(&self.live).get(&id).cloned();
         receiver.filter(|receiver| receiver.recording.tenant == tenant && !receiver.recording.is_deleted())
@@ -319,18 +323,33 @@ impl Recorder {
         self.inner().segments.insert(recording, speakers);
     }
 
-    /// Takes up the recordings that segments came for when an earlier process ended.
+    /// Takes up the recordings that segments came for when an earlier process ended, and that are not taken up yet:
+    /// nothing of them is logged.
     pub(crate) async fn revive_segments(&self) -> Result<(), Error> {
         let tenant = crate::catalogue::DEFAULT_TENANT;
         for row in self.inner().catalogue.open_segment_recordings(tenant).await? {
+            if self.inner().segments.has(row.recording) {
+                continue;
+            }
             let known = self.inner().registry.recording(tenant, row.recording);
             let fresh =
                 || self.receiving(tenant, row.recording, &row.session_id, row.created_at, row.begun_at);
-            let recording = known.unwrap_or_else(fresh);
-            let (recorder, found) = (self.clone(), Arc::clone(&recording));
-            let speakers = blocking(move || Speakers::recover(&recorder, &found)).await?;
-            self.receive(&recording, speakers);
+            self.receive_again(&known.unwrap_or_else(fresh)).await?;
         }
+        Ok(())
+    }
+
+    /// Whether segments come for a recording: it is not finalized.
+    pub(crate) async fn comes_in_segments(&self, recording: &LiveRecording) -> Result<bool, Error> {
+        let row = self.inner().catalogue.segment_recording(&recording.tenant, recording.id).await?;
+        Ok(row.is_some_and(|row| row.status != SegmentsStatus::Finalized) && !recording.is_deleted())
+    }
+
+    /// As [`Self::receive`], behind what its logs hold.
+    pub(crate) async fn receive_again(&self, recording: &Arc<LiveRecording>) -> Result<(), Error> {
+        let (recorder, found) = (self.clone(), Arc::clone(recording));
+        let speakers = blocking(move || Speakers::recover(&recorder, &found)).await?;
+        self.receive(recording, speakers);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::cover::{Cover, samples_of, stretch_of};
 use super::sound::{Sound, SoundError};
 use crate::error::Error;
 use crate::recorder::{LiveRecording, Recorder};
-use crate::spool::{Appended, Chain, Item, TrackLog, read_chain};
+use crate::spool::{Appended, Chain, ChainError, Item, TrackLog, read_chain};
 
 /// What is logged of each speaker, and where more of it goes.
 #[derive(Debug, Default)]
@@ -61,11 +61,15 @@ pub(super) struct Place<'a> {
 }
 
 impl Speakers {
-    /// What an earlier process has logged.
+    /// What the files hold of what was logged, also by an earlier process.
     pub(super) fn recover(recorder: &Recorder, recording: &LiveRecording) -> Result<Self, Error> {
         let mut speakers = Self::default();
         for log in recording.tracks() {
-            let chain = Chain::find(&**recorder.inner().spool.disk(), log.id())?;
+            let chain = match Chain::find(&**recorder.inner().spool.disk(), log.id()) {
+                // No file of it has taken anything.
+                Err(ChainError::Header { .. }) => continue,
+                chain => chain?,
+            };
             let header = chain.header().clone();
             let cover = speakers.covers.entry(header.participant).or_default();
             let visit = |item: Item<'_>| {
@@ -79,6 +83,21 @@ impl Speakers {
             read_chain(&chain, visit).map_err(Error::Spool)?;
         }
         Ok(speakers)
+    }
+
+    /// Whether the disk has not safely taken all that was logged.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.lanes.values().any(|lane| *lane.log.synced().borrow() < lane.end)
+    }
+
+    /// From here on that alone is logged which the files hold.
+    pub(super) fn believe_files(
+        &mut self,
+        recorder: &Recorder,
+        recording: &LiveRecording,
+    ) -> Result<(), Error> {
+        self.covers = Self::recover(recorder, recording)?.covers;
+        Ok(())
     }
 
     /// Logs what of a segment's sound is not logged yet. Blocks while the disk is slower.

@@ -1,6 +1,7 @@
 //! The client of a recording API: `init-live`, `segment-upload-url`, a PUT of the bytes, `finalize`; and `init` and
 //! `complete` for those that take all at the end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,19 +134,25 @@ impl Api {
         Ok((id, (0..segments.len()).map(place).collect::<Result<_, _>>()?))
     }
 
-    /// Says that all files of a recording that was announced by [`Self::init`] are there.
-    pub(super) async fn complete(&self, id: &str, files: &[(Segment, Sent)]) -> Result<(), SendError> {
-        let file = |(index, (segment, sent)): (usize, &(Segment, Sent))| {
-            json!({
+    /// Says of the segments that were announced by [`Self::init`] where those are that arrived: there are no more.
+    pub(super) async fn complete(
+        &self,
+        id: &str,
+        announced: &[Segment],
+        sent: &BTreeMap<u64, Sent>,
+    ) -> Result<(), SendError> {
+        let file = |(index, segment): (usize, &Segment)| {
+            let sent = sent.get(&segment.number)?;
+            Some(json!({
                 "fileIndex": index,
                 "blobUrl": sent.url,
                 "userId": segment.participant,
                 "username": segment.participant,
                 "fileName": segment.name(),
                 "filePath": sent.path,
-            })
+            }))
         };
-        let files: Vec<_> = files.iter().enumerate().map(file).collect();
+        let files: Vec<_> = announced.iter().enumerate().filter_map(file).collect();
         self.post(&[id, "complete"], &json!({ "files": files })).await.map(drop)
     }
 

@@ -29,6 +29,7 @@ use crate::spool::Disk;
 use crate::store::{Bandwidth, Store, StoreError};
 
 mod api;
+mod batch;
 mod config;
 mod error;
 mod file;

@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::api::{Api, Place, summary};
+use super::batch::Batch;
 use super::error::SendError;
 use super::journal::{Begun, Entry, Journal, Line, Segment, Sent, Way};
 use super::outgoing::Outgoing;
@@ -46,8 +46,8 @@ pub(super) async fn send(shared: Arc<Shared>, outgoing: Arc<Outgoing>) {
     } else {
         send_each(shared, outgoing, &way).await;
     }
-    let mut tries = 0;
-    while let Err(error) = finish(shared, outgoing, &way).await {
+    let (mut batch, mut tries) = (Batch::default(), 0);
+    while let Err(error) = finish(shared, outgoing, &way, &mut batch).await {
         if tries == 0 {
             export(outgoing).await;
         }
@@ -144,9 +144,7 @@ async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way, line: Li
     let segment = outgoing.ask(move |journal| journal.segment(line)).await?;
     let arrived = match arrive(shared, outgoing, way, &segment).await {
         Err(error) if error.is_of_the_segment() => {
-            error!(recording = %outgoing.id, file = %segment.file, %error, "a segment is refused; it stays on this machine");
-            let why = error.to_string();
-            return Ok(outgoing.note(Entry::Refused { number: segment.number, why }).await?);
+            return Ok(refuse(outgoing, &segment, &error).await?);
         }
         arrived => arrived?,
     };
@@ -161,6 +159,12 @@ async fn send_one(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way, line: Li
         let _ = blocking(move || fs::remove_file(file)).await;
     }
     Ok(())
+}
+
+/// The target will never take a segment.
+pub(super) async fn refuse(outgoing: &Arc<Outgoing>, segment: &Segment, error: &SendError) -> io::Result<()> {
+    error!(recording = %outgoing.id, file = %segment.file, %error, "a segment is refused; it stays on this machine");
+    outgoing.note(Entry::Refused { number: segment.number, why: error.to_string() }).await
 }
 
 async fn arrive(
@@ -187,7 +191,12 @@ async fn arrive(
     }
 }
 
-async fn put_segment(api: &Api, segment: &Segment, place: &Place, file: &Path) -> Result<Sent, SendError> {
+pub(super) async fn put_segment(
+    api: &Api,
+    segment: &Segment,
+    place: &Place,
+    file: &Path,
+) -> Result<Sent, SendError> {
     let mime = segment.format().parse::<Container>().unwrap_or_default().mime();
     let url = api.put(place, file, mime).await?;
     let path = if place.path.is_empty() { segment.file.clone() } else { place.path.clone() };
@@ -223,7 +232,12 @@ pub(super) fn prefix(recording: reeltime_core::id::RecordingId) -> String {
 }
 
 /// Says that this was all.
-async fn finish(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way) -> Result<(), SendError> {
+async fn finish(
+    shared: &Shared,
+    outgoing: &Arc<Outgoing>,
+    way: &Way,
+    batch: &mut Batch,
+) -> Result<(), SendError> {
     let told = told(outgoing).await?;
     match (&shared.to, way) {
         (To::Store(store), _) => {
@@ -235,17 +249,17 @@ async fn finish(shared: &Shared, outgoing: &Arc<Outgoing>, way: &Way) -> Result<
             }
         }
         (To::Api(api), Way::Live(id)) => api.finalize(id, &told.summary()).await?,
-        (To::Api(api), Way::Batch | Way::Unknown) => send_batch(shared, outgoing, api, told).await?,
+        (To::Api(api), Way::Batch | Way::Unknown) => batch.send(shared, outgoing, api, told).await?,
     }
     crash::point("segments_finalized");
     Ok(outgoing.note(Entry::Done).await?)
 }
 
 /// The journal's tale.
-struct Told {
-    begun: Begun,
+pub(super) struct Told {
+    pub(super) begun: Begun,
     ended_ms: i64,
-    segments: Vec<(Segment, Option<Sent>)>,
+    pub(super) segments: Vec<(Segment, Option<Sent>)>,
 }
 
 async fn told(outgoing: &Arc<Outgoing>) -> io::Result<Told> {
@@ -262,43 +276,6 @@ impl Told {
     fn summary(&self) -> Value {
         summary(&self.begun, self.ended_ms, &self.segments)
     }
-}
-
-/// Sends everything of a recording that is over: one announcement, the files, one word at the end.
-async fn send_batch(
-    shared: &Shared,
-    outgoing: &Arc<Outgoing>,
-    api: &Api,
-    told: Told,
-) -> Result<(), SendError> {
-    let segments: Vec<_> = told.segments.into_iter().map(|(segment, _)| segment).collect();
-    if segments.is_empty() {
-        return Ok(());
-    }
-    let (id, places) = api.init(&told.begun, &segments).await?;
-    let each = segments.into_iter().zip(places).map(|(segment, place)| async move {
-        let _turn = shared.turns.acquire().await;
-        let file = outgoing.folder.join(&segment.file);
-        let mut tries = 0;
-        let sent = loop {
-            api.await_share(&segment).await;
-            match put_segment(api, &segment, &place, &file).await {
-                Err(error @ (SendError::Unavailable { .. } | SendError::Busy { .. })) => {
-                    tokio::time::sleep(shared.failed(outgoing, &error, tries)).await;
-                    tries += 1;
-                }
-                done => break done?,
-            }
-        };
-        shared.counts.sent.fetch_add(1, Ordering::Relaxed);
-        shared.counts.sent_bytes.fetch_add(segment.bytes, Ordering::Relaxed);
-        Ok::<_, SendError>((segment, sent))
-    });
-    let sent: Vec<_> = stream::iter(each).buffered(shared.config.parallel).try_collect().await?;
-    api.complete(&id, &sent).await?;
-    outgoing.ask(|journal| Ok(journal.take_all())).await?;
-    info!(recording = %outgoing.id, segments = sent.len(), "segments sent at the end");
-    Ok(())
 }
 
 /// Leaves what would have been said beside the files, for whoever has to do it by hand.
@@ -319,7 +296,7 @@ async fn export(outgoing: &Arc<Outgoing>) {
 
 impl Shared {
     /// Counts and tells a failure; how long to wait.
-    fn failed(&self, outgoing: &Outgoing, error: &SendError, tries: u32) -> Duration {
+    pub(super) fn failed(&self, outgoing: &Outgoing, error: &SendError, tries: u32) -> Duration {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         let wait = error.wait(tries, fastrand::f64());
         warn!(recording = %outgoing.id, %error, again_in_ms = wait.as_millis() as u64, "segments do not get through");
