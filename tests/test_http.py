@@ -4,7 +4,7 @@ import json
 import re
 import uuid
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlparse, urlsplit
 
 import pytest
 from harness.clients import Ingest
@@ -200,6 +200,19 @@ def signed(server, recording_id: str) -> str:
     told = answer.json()
     assert told["recording_id"] == recording_id and told["expires_in"] == 3_600 and told["mime_type"] == "audio/wav"
     return urljoin(server.url("/"), told["url"])
+
+
+def test_a_signed_link_opens_all_that_was_asked_for(server, finished):
+    asked = {"format": "flac", "layout": "stereo", "rate": "24000", "pauses": "skip", "loudness": "-20"}
+    answer = server.get(f"{API}/{finished}/url", params=asked | {"expires_in": 60})
+    assert answer.status_code == 200, answer.text
+    link = answer.json()["url"]
+    query = {name: value[0] for name, value in parse_qs(urlparse(link).query).items()}
+    assert asked.items() <= query.items() and "expires_in" not in query
+    server.stream(finished, **asked)
+    opened = server.get(urljoin(server.url("/"), link))
+    assert opened.status_code == 200 and opened.content[:4] == b"fLaC"
+    assert opened.content == server.stream(finished, **asked)
 
 
 def test_two_tracks_of_one_participant_are_told_apart_by_their_ids(server):

@@ -112,6 +112,13 @@ def test_who_sits_where_can_be_said(server, pair, tmp_path):
     assert said.power(CALLER, 0.6, 1.4, 1) > 0.08 and said.power(AGENT, 0.6, 1.4, 0) > 0.08
 
 
+@pytest.mark.parametrize("query", [{"left": "nobody"}, {"right": "agent,nobody"}, {"left": "caller", "right": "caller"}], ids=str)
+def test_sides_that_make_no_sense_are_refused_with_who_there_is(server, pair, query):
+    answer = server.get(f"/api/v1/recordings/{pair['id']}/stream", params={"layout": "stereo"} | query)
+    assert answer.status_code == 422, answer.text
+    assert ("nobody" in answer.json()["detail"] and "agent, caller" in answer.json()["detail"]) or "left and right" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_three_speakers_of_three_rates_each_have_a_side(server, crowd, tmp_path, form):
     path, heard = fetched(server, crowd, tmp_path, form, layout="stereo")

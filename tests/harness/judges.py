@@ -87,13 +87,14 @@ def wave_file(content: bytes) -> tuple[wave._wave_params, bytes]:
 
 
 def data_of(content: bytes) -> bytes:
-    """The bytes behind the header of a WAV, wherever its `data` chunk begins, up to the end of what was got."""
+    """The sound of a WAV, wherever its `data` chunk begins: as long as that says, up to the end of what was got."""
     assert content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE", content[:12]
     at = 12
     while content[at : at + 4] != b"data":
         assert at < len(content), "no data chunk"
         at += 8 + int.from_bytes(content[at + 4 : at + 8], "little")
-    return content[at + 8 :]
+    # One that goes on says the most there is.
+    return content[at + 8 :][: int.from_bytes(content[at + 4 : at + 8], "little")]
 
 
 def ogg_pages(content: bytes):

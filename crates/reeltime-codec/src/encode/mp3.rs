@@ -67,7 +67,7 @@ impl Mp3 {
             crc: self.crc,
         });
         let info = Info { bitrate: self.bitrate, audio, delay: DELAY, padding };
-        head(self.rate, self.spec.channels, &self.spec.tags, self.lame.version(), info)
+        head(self.rate, self.spec.channels, &self.spec.tags, samples, self.lame.version(), info)
     }
 
     /// Bytes of all frames; before the end as many as their bit rate makes.

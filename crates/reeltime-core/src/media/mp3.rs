@@ -163,9 +163,17 @@ static CRC16: [u16; 256] = {
     table
 };
 
-/// The file's head: the tag, where there is anything to tell, then the information frame.
-pub fn head(rate: Rate, channels: u8, tags: &Tags, encoder: &str, info: Info) -> Vec<u8> {
-    let mut out = id3::tag(tags, rate.hertz);
+/// The file's head: the tag, where there is anything to tell, then the information frame. `samples` of sound, where their
+/// number is known.
+pub fn head(
+    rate: Rate,
+    channels: u8,
+    tags: &Tags,
+    samples: Option<u64>,
+    encoder: &str,
+    info: Info,
+) -> Vec<u8> {
+    let mut out = id3::tag(tags, rate.hertz, samples);
     out.extend(info_frame(rate, channels, encoder, info));
     out
 }

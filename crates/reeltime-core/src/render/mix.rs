@@ -320,6 +320,11 @@ impl Mixer {
         }
     }
 
+    /// Where a sample lies of the mix as it would be without cuts: its place, or that of the next one that is left.
+    pub fn place(&self, at: u64) -> u64 {
+        self.cuts.left(at)
+    }
+
     /// Ends and cuts anew, once layouts have changed.
     fn measure(&mut self) {
         let heard = self.tracks.iter().flatten();

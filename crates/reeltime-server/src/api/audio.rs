@@ -27,7 +27,7 @@ const LIFETIMES: std::ops::RangeInclusive<i64> = 1..=7 * 24 * 3_600;
 const LIFETIME: i64 = 3_600;
 
 /// What of a recording, and as what.
-#[derive(Default, Deserialize, IntoParams)]
+#[derive(Default, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamFields {
     /// wav, flac, ogg, mp3, webm or mp4; by default one track as it was received, and wav for several
@@ -128,6 +128,8 @@ pub(super) fn told(error: MediaError) -> Problem {
         MediaError::NotFound => return Problem::no_recording(),
         MediaError::Empty => StatusCode::CONFLICT,
         MediaError::Participant { .. }
+        | MediaError::Nobody { .. }
+        | MediaError::BothSides(_)
         | MediaError::Loudness(_)
         | MediaError::Mix(_)
         | MediaError::Peaks { .. }
@@ -158,7 +160,8 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
 /// The audio of a recording
 ///
 /// While it is being recorded: without a range a snapshot, with `follow=1` to its end. What has to be made first is sent
-/// while it is made; who asks for a part of it waits until all of it is.
+/// while it is made; who asks for a part of it waits until all of it is. Marks and gaps are chapters or cue points in it, the
+/// first 500 (255 in MP4).
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/stream", tag = "recordings",
     params(("id" = Uuid, Path), StreamFields, ("Range" = Option<String>, Header, example = "bytes=0-99")), responses(
     (status = 200, description = "All of it", content_type = "audio/wav"),
@@ -204,21 +207,13 @@ fn describe(id: RecordingId, media: &Media) -> File {
     }
 }
 
-/// What a link is to open, and how long.
+/// How long a link is to be good.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UrlFields {
     /// Seconds
     #[param(minimum = 1, maximum = 604800, default = 3600)]
     expires_in: Option<i64>,
-    /// wav, flac, ogg, mp3, webm or mp4; by default what fits the recording
-    format: Option<String>,
-    /// mono, stereo or tracks
-    layout: Option<String>,
-    /// Only this participant
-    participant: Option<String>,
-    /// Only this track, by its id
-    track: Option<String>,
 }
 
 /// A link that opens one recording without a key.
@@ -235,8 +230,10 @@ pub(crate) struct Link {
 }
 
 /// A signed link to the audio of a recording
+///
+/// It opens what the stream with the same fields gives, and nothing else.
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/url", tag = "recordings",
-    params(("id" = Uuid, Path), UrlFields), responses(
+    params(("id" = Uuid, Path), UrlFields, StreamFields), responses(
     (status = 200, description = "Good until it expires, or the recording is deleted", body = Link),
     (status = 404, description = "Recording not found", body = Details, content_type = "application/problem+json"),
     (status = 422, description = "A field has no such value", body = Details, content_type = "application/problem+json")))]
@@ -245,6 +242,7 @@ pub(crate) async fn url(
     Extension(identity): Extension<Identity>,
     Id(id): Id,
     Fields(asked): Fields<UrlFields>,
+    Fields(wanted): Fields<StreamFields>,
     headers: HeaderMap,
 ) -> Result<Json<Link>, Problem> {
     let expires_in = asked.expires_in.unwrap_or(LIFETIME);
@@ -252,28 +250,18 @@ pub(crate) async fn url(
         return Err(unprocessable("expires_in is 1 to 604800 seconds"));
     }
     let path = format!("/api/v1/recordings/{id}/stream");
-    let query = query(&asked);
+    let query = query(&wanted);
     let signed = app.guard.sign("GET", &identity, &path, &query, now().unix_seconds() + expires_in);
-    let wanted = StreamFields {
-        format: asked.format,
-        layout: asked.layout,
-        participant: asked.participant,
-        track: asked.track,
-        ..StreamFields::default()
-    };
     let media = open(&app, &identity, id, wanted).await?;
     let url = format!("{}{path}?{signed}", base(&app, &headers));
     Ok(Json(Link { url, expires_in, recording_id: id.to_string(), mime_type: media.mime.to_owned() }))
 }
 
-fn query(asked: &UrlFields) -> String {
-    let fields = [
-        ("format", &asked.format),
-        ("layout", &asked.layout),
-        ("participant", &asked.participant),
-        ("track", &asked.track),
-    ];
-    let given = fields.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+/// The fields as they were given.
+fn query(wanted: &StreamFields) -> String {
+    let fields = serde_json::to_value(wanted).unwrap_or_default();
+    let given = fields.as_object().into_iter().flatten();
+    let given = given.filter_map(|(name, value)| Some((name, value.as_str()?)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
 }
 

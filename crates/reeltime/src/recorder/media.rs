@@ -20,7 +20,7 @@ use super::cache::CacheKey;
 use super::encoded::encoded_as;
 use super::live::LiveRecording;
 use super::publish::{Settled, extension, master};
-use super::selection::{MediaError, Selection};
+use super::selection::{MOST_TOLD, MediaError, Selection};
 use super::tags::tags;
 use super::view::is_flat;
 use crate::blocking::{BrokenOff, blocking};
@@ -28,9 +28,6 @@ use crate::error::Error;
 use crate::render::{Job, Live, MixJob, MixTrack, Origin, follow, gapless, render};
 use crate::spool::{Chain, TrackLog};
 use crate::store::{ByteStream, read_file};
-
-/// The loudness that can be asked for, in LUFS.
-const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
 
 /// A sound, ready to be read.
 #[derive(Debug)]
@@ -81,9 +78,7 @@ impl Recorder {
         id: RecordingId,
         selection: &Selection,
     ) -> Result<Media, MediaError> {
-        if let Some(loudness) = selection.loudness.filter(|loudness| !LOUDNESS.contains(loudness)) {
-            return Err(MediaError::Loudness(loudness));
-        }
+        selection.check()?;
         if let Some((live, tracks)) = self.live_tracks(tenant, id).await? {
             let (recorder, asked) = (self.clone(), selection.clone());
             match blocking(move || recorder.live_media(&live, &tracks, &asked)).await {
@@ -100,6 +95,7 @@ impl Recorder {
     /// Of a recording whose files are in the store.
     fn stored_media(&self, manifest: &Manifest, selection: &Selection) -> Result<Media, MediaError> {
         let tracks = choose(&manifest.tracks, selection, |track| (&track.participant, track.id))?;
+        selection.check_sides(&manifest.tracks.iter().map(|track| track.participant.as_str()).collect())?;
         if let Some(format) = tracks.iter().find_map(|track| encoded_as(track)) {
             return match tracks[..] {
                 [track] if selection.is_kept(format) => {
@@ -134,7 +130,7 @@ impl Recorder {
         }
         let mixed = tracks.iter().map(|track| stored(track)).collect::<Result<Vec<_>, MediaError>>()?;
         let mut job = job(mixed, selection);
-        job.tags = tags(manifest, &tracks, &job, selection.pauses)?;
+        job.tags = tags(manifest, &tracks, &job)?;
         let (_, len) = job.describe()?;
         // Where the end tells what the head says, this time its head will not be that of the file that is kept.
         let tag = if len.is_some() { key.tag() } else { format!("W/{}", key.tag()) };
@@ -423,14 +419,13 @@ pub(super) fn choose<'a, T>(
 
 /// Names for the person who has to choose, as many as fit a sentence.
 fn told<T>(tracks: &[T], name: impl Fn(&T) -> (&String, TrackId)) -> Vec<String> {
-    const MOST: usize = 10;
     let one = |track: &T| {
         let (participant, id) = name(track);
         format!("{participant} (track {id})")
     };
-    let mut known: Vec<_> = tracks.iter().take(MOST).map(one).collect();
-    if tracks.len() > MOST {
-        known.push(format!("and {} more", tracks.len() - MOST));
+    let mut known: Vec<_> = tracks.iter().take(MOST_TOLD).map(one).collect();
+    if tracks.len() > MOST_TOLD {
+        known.push(format!("and {} more", tracks.len() - MOST_TOLD));
     }
     known
 }

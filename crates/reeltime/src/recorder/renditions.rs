@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use reeltime_core::log::Purpose;
 use reeltime_core::manifest::{self, Manifest};
-use reeltime_core::render::Pauses;
 use tracing::warn;
 
 use super::live::LiveRecording;
@@ -122,7 +121,7 @@ impl Recorder {
             logged.push(MixTrack { drift_ppm, ..self.logged(track, false)? });
         }
         let mut job = job(logged, &rendition.selection());
-        job.tags = tags(manifest, &manifest.tracks.iter().collect::<Vec<_>>(), &job, Pauses::Silence)?;
+        job.tags = tags(manifest, &manifest.tracks.iter().collect::<Vec<_>>(), &job)?;
         Ok(job)
     }
 

@@ -1,5 +1,6 @@
 //! What of a recording is asked for, and as what.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use reeltime_core::id::TrackId;
@@ -7,6 +8,11 @@ use reeltime_core::media::{Codec, Container, Format, UnknownContainer};
 use reeltime_core::render::{Arrangement, MixError, Pauses, RenderError, Sides};
 
 use crate::error::Error;
+
+/// The loudness that can be asked for, in LUFS.
+const LOUDNESS: std::ops::RangeInclusive<f32> = -40.0..=-5.0;
+/// Names in a sentence, at most.
+pub(super) const MOST_TOLD: usize = 10;
 
 /// Who is heard on which channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +129,32 @@ impl Selection {
         }
     }
 
+    /// Whether it makes sense, whatever the recording.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub(super) fn check(&self) -> Result<(), MediaError> {
+        if let Some(loudness) = self.loudness.filter(|loudness| !LOUDNESS.contains(loudness)) {
+            return Err(MediaError::Loudness(loudness));
+        }
+        let both = self.left.iter().find(|name| self.right.contains(name));
+        both.map_or(Ok(()), |name| Err(MediaError::BothSides(name.clone())))
+    }
+
+    /// Whether everybody who is to sit on a side is one of these.
+    ///
+    /// # Errors
+    /// Where one is nobody.
+    pub(super) fn check_sides(&self, known: &BTreeSet<&str>) -> Result<(), MediaError> {
+        match self.left.iter().chain(&self.right).find(|name| !known.contains(name.as_str())) {
+            None => Ok(()),
+            Some(nobody) => Err(MediaError::Nobody {
+                asked: nobody.clone(),
+                known: known.iter().take(MOST_TOLD).map(|&name| name.to_owned()).collect(),
+            }),
+        }
+    }
+
     /// Whether it asks for nothing that a rendition of this kind does not have.
     pub(super) fn is_rendition(&self, container: Container, layout: Seating) -> bool {
         let plain = Self { format: self.format, layout: self.layout, follow: self.follow, ..Self::default() };
@@ -146,6 +178,17 @@ pub enum MediaError {
         /// Those that it has, with their tracks.
         known: Vec<String>,
     },
+    /// Somebody is to sit on a side who is not there.
+    #[error("nobody is called {asked:?}; this recording has {}", .known.join(", "))]
+    Nobody {
+        /// The name.
+        asked: String,
+        /// Those who are there, as many as fit a sentence.
+        known: Vec<String>,
+    },
+    /// Somebody is to sit on both sides.
+    #[error("{0:?} is to sit left and right: name each on one side")]
+    BothSides(String),
     /// A format that does not exist here.
     #[error(transparent)]
     UnknownFormat(#[from] UnknownContainer),

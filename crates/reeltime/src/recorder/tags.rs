@@ -3,7 +3,6 @@
 use reeltime_core::codec::{Chapter, Tags};
 use reeltime_core::manifest::{Manifest, Track};
 use reeltime_core::media::Container;
-use reeltime_core::render::Pauses;
 
 use super::selection::MediaError;
 use crate::render::MixJob;
@@ -11,23 +10,18 @@ use crate::render::MixJob;
 /// Chapters in a file, at most: more are of no use to anyone.
 const MOST_CHAPTERS: usize = 500;
 
-/// Call, participants, start; marks and gaps as chapters, where positions are times. A WAV file without marks is audio
-/// alone.
-pub(super) fn tags(
-    manifest: &Manifest,
-    tracks: &[&Track],
-    job: &MixJob,
-    pauses: Pauses,
-) -> Result<Tags, MediaError> {
-    let (spec, _) = job.describe()?;
+/// Call, participants, start; marks and gaps as chapters. Of a WAV file of unknown length they would stand before the sound:
+/// there it is marks and gaps alone.
+pub(super) fn tags(manifest: &Manifest, tracks: &[&Track], job: &MixJob) -> Result<Tags, MediaError> {
+    let mixer = job.mixer(&[])?;
+    let spec = mixer.spec();
     let start = tracks.iter().map(|track| track.layout.start.0).min().unwrap_or(0);
-    let mut chapters = match pauses {
-        Pauses::Silence => tracks.iter().flat_map(|track| chapters(track, start, spec.rate)).collect(),
-        Pauses::Skip => Vec::new(),
-    };
-    chapters.sort_by_key(|chapter: &Chapter| chapter.at);
+    let of = |track: &&Track| chapters(track, start, spec.rate);
+    let mut chapters: Vec<Chapter> = tracks.iter().flat_map(of).collect();
+    chapters.iter_mut().for_each(|chapter| chapter.at = mixer.place(chapter.at));
+    chapters.sort_by_key(|chapter| chapter.at);
     chapters.truncate(MOST_CHAPTERS);
-    if job.container == Container::Wav {
+    if job.container == Container::Wav && spec.samples.is_none() {
         return Ok(Tags { chapters, ..Tags::default() });
     }
     let mut artists: Vec<_> = tracks.iter().map(|track| track.participant.clone()).collect();

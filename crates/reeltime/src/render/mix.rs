@@ -116,7 +116,10 @@ impl MixJob {
     }
 
     /// `gains`: of each track; its own where there is none.
-    fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
+    ///
+    /// # Errors
+    /// Where the tracks cannot be had in this way.
+    pub(crate) fn mixer(&self, gains: &[f32]) -> Result<Mixer, MediaError> {
         let (mut plan, inputs) = (self.plan.clone(), self.inputs(gains)?);
         if plan.rate.is_none() {
             // The highest that there is, where the format knows it.

@@ -2,9 +2,10 @@
 
 use crate::codec::{Chapter, Tags};
 
-/// A tag; empty where there is nothing to tell. Chapters are counted at `rate`, and one ends where the next begins.
-pub fn tag(tags: &Tags, rate: u32) -> Vec<u8> {
-    let frames = frames(tags, rate);
+/// A tag; empty where there is nothing to tell. Chapters are counted at `rate`, and one ends where the next begins, the last one
+/// with the sound's `samples`, where their number is known.
+pub fn tag(tags: &Tags, rate: u32, samples: Option<u64>) -> Vec<u8> {
+    let frames = frames(tags, rate, samples.unwrap_or(u64::MAX));
     if frames.is_empty() {
         return frames;
     }
@@ -14,7 +15,7 @@ pub fn tag(tags: &Tags, rate: u32) -> Vec<u8> {
     out
 }
 
-fn frames(tags: &Tags, rate: u32) -> Vec<u8> {
+fn frames(tags: &Tags, rate: u32, end: u64) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(title) = &tags.title {
         out.extend(text(b"TIT2", title));
@@ -32,7 +33,7 @@ fn frames(tags: &Tags, rate: u32) -> Vec<u8> {
     if !tags.chapters.is_empty() {
         out.extend(frame(b"CTOC", &contents(tags.chapters.len())));
         for (index, chapter) in tags.chapters.iter().enumerate() {
-            let next = tags.chapters.get(index + 1).map_or(u64::MAX, |next| next.at);
+            let next = tags.chapters.get(index + 1).map_or(end, |next| next.at);
             out.extend(frame(b"CHAP", &chapter_body(index, chapter, next, rate)));
         }
     }
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn nothing_to_tell_is_no_tag() {
-        assert_eq!(tag(&Tags::default(), 16_000), b"");
+        assert_eq!(tag(&Tags::default(), 16_000, None), b"");
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
     fn lengths_have_seven_bits_a_byte() {
         assert_eq!(synchsafe(200), [0, 0, 1, 72]);
         let tags = Tags { title: Some("a".repeat(189)), ..Tags::default() };
-        let bytes = tag(&tags, 16_000);
+        let bytes = tag(&tags, 16_000, None);
         assert_eq!(&bytes[..10], b"ID3\x04\0\0\0\0\x01\x48");
         assert_eq!(bytes.len(), 210);
     }

@@ -14,7 +14,6 @@ use reeltime_core::codec::{Spec, Tags};
 use reeltime_core::id::TrackId;
 use reeltime_core::log::{LogHeader, Purpose};
 use reeltime_core::media::Container;
-use reeltime_core::render::Pauses;
 use reeltime_core::timeline::Layout;
 use tokio::task::JoinHandle;
 use tracing::{Instrument, debug};
@@ -136,7 +135,7 @@ impl Recorder {
             let described = tracks.iter().map(|track| describe(track, None)).collect();
             let manifest = manifest_of(recording, RecordingState::Active, described);
             let all: Vec<_> = manifest.tracks.iter().collect();
-            job.tags = Tags { chapters: Vec::new(), ..tags(&manifest, &all, &job, Pauses::Silence)? };
+            job.tags = Tags { chapters: Vec::new(), ..tags(&manifest, &all, &job)? };
         }
         Ok(job)
     }
