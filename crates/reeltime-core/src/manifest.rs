@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::id::{RecordingId, SessionId, TrackId};
 use crate::media::Format;
@@ -113,6 +114,9 @@ pub struct Manifest {
     /// Files made of its tracks and kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renditions: Vec<Rendition>,
+    /// How it came, where that was in segments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<Segments>,
 }
 
 impl Manifest {
@@ -138,8 +142,56 @@ impl Manifest {
             duration_seconds: tracks.iter().map(Track::end_seconds).fold(0.0, f64::max),
             tracks,
             renditions: Vec::new(),
+            segments: None,
         }
     }
+}
+
+/// A recording that came in segments: what its client said of it, and they.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segments {
+    /// Its session, as its client names it.
+    pub session_id: String,
+    /// Where it took place, as its client names it.
+    pub guild_id: String,
+    /// Where in there.
+    pub channel_id: String,
+    /// Whatever else was said, as JSON.
+    pub details: String,
+    /// Zero of its clock, RFC 3339.
+    pub begun_at: String,
+    /// All that were announced.
+    #[serde(default)]
+    pub segments: Vec<Segment>,
+}
+
+/// A segment of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is, by an id.
+    pub user_id: String,
+    /// Whose it is, by name.
+    pub username: String,
+    /// Its number, as its client counts.
+    pub segment_index: u32,
+    /// Its file, as its client names it.
+    pub file_name: String,
+    /// The name of its format: `wav`, `flac` or `ogg`.
+    pub format: String,
+    /// Its size in bytes, where that is known.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// UTC at its first sample, RFC 3339.
+    pub starts_at: String,
+    /// UTC at its end, RFC 3339.
+    pub ends_at: String,
+    /// Where its object lies.
+    pub key: String,
+    /// Why it is not there, where it never came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// A file made of a recording's tracks.

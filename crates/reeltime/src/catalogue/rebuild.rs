@@ -1,5 +1,7 @@
 //! A catalogue out of the store alone: manifests tell of recordings, bundles of nodes that have not finished.
 
+mod segments;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -134,9 +136,16 @@ async fn recording(
     if dry {
         return Ok(Became::Entered);
     }
-    match catalogue.begin(&new).await {
+    let begun = match &manifest.segments {
+        None => catalogue.begin(&new).await,
+        Some(told) => segments::begin(catalogue, &new, told).await,
+    };
+    match begun {
         Err(CatalogueError::Deleted { .. }) => return Ok(Became::Deleted),
         begun => begun?,
+    }
+    if let Some(told) = &manifest.segments {
+        segments::enter(catalogue, &new, told, publication.ended_at).await?;
     }
     for found in objects {
         let object = NewObject {

@@ -190,7 +190,10 @@ impl Recorder {
         let main = renditions.first().or(objects.first()).map(|object| object.key.clone());
         objects.extend(renditions);
         if recording.purpose == Purpose::Plain {
-            objects.push(self.store_manifest(recording, &manifest).await?);
+            // The catalogue has rows for segments; in the store they are told here alone.
+            let segments = self.told_segments(recording).await?;
+            let told = manifest::Manifest { segments, ..manifest.clone() };
+            objects.push(self.store_manifest(recording, &told).await?);
         }
         Ok(publication(recording, tracks, &manifest, objects, main))
     }

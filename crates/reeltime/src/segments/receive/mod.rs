@@ -40,6 +40,7 @@ mod gaps;
 mod incoming;
 mod sound;
 mod speakers;
+mod told;
 mod upload;
 
 pub use files::StoredFile;
