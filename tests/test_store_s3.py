@@ -149,6 +149,14 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(s3, tmp_path):
         assert step["follows"].startswith("recordings stay in the spool")
 
 
+def test_a_bucket_before_an_ip_address_is_a_setting_to_correct(s3, tmp_path):
+    settings = s3.settings("rec", REELTIME_S3_PATH_STYLE="false")
+    for command in (["store", "check"], ["serve"], ["config"]):
+        done = run_reeltime(*command, cwd=tmp_path, seconds=60, **settings)
+        assert done.returncode == 2, (command, done)
+        assert "environment AWS_ENDPOINT_URL_S3" in done.stderr and "s3_path_style=true" in done.stderr, done.stderr
+
+
 class Welcome(http.server.BaseHTTPRequestHandler):
     """A website that greets whoever asks for whatever."""
 

@@ -232,7 +232,11 @@ impl Rows {
         let store = self.store_url()?.unwrap_or_else(|| StoreUrl::Folder(data_dir.join("objects")));
         Ok(Recording {
             // Variables that other programs use as well are of no concern to other stores.
-            s3: if matches!(store, StoreUrl::S3 { .. }) { self.s3()? } else { S3Options::default() },
+            s3: if let StoreUrl::S3 { bucket, .. } = &store {
+                self.s3(bucket)?
+            } else {
+                S3Options::default()
+            },
             vercel: if matches!(store, StoreUrl::VercelBlob { .. }) {
                 self.vercel()?
             } else {
@@ -418,6 +422,21 @@ mod tests {
         let keyless = with(&[at, ("REELTIME_S3_ENCRYPTION", "sse-kms")]).unwrap_err().0;
         assert!(keyless.contains("set s3_encryption_key as well"), "{keyless}");
         assert!(with(&[("AWS_ACCESS_KEY_ID", "id")]).is_ok());
+    }
+
+    #[test]
+    fn a_bucket_that_cannot_stand_before_its_endpoint_is_refused_with_what_to_set() {
+        let at = ("REELTIME_STORE_URL", "s3://calls/rec");
+        let in_host = ("REELTIME_S3_PATH_STYLE", "false");
+        let before_ip = with(&[at, in_host, ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")]).unwrap_err().0;
+        assert!(before_ip.starts_with("environment AWS_ENDPOINT_URL_S3: s3_endpoint ="), "{before_ip}");
+        assert!(before_ip.contains("set s3_path_style=true"), "{before_ip}");
+        let capitals = [("REELTIME_STORE_URL", "s3://Calls"), in_host];
+        let capitals = with(&capitals).unwrap_err().0;
+        assert!(capitals.starts_with("environment REELTIME_STORE_URL: "), "{capitals}");
+        let region = with(&[at, ("AWS_REGION", "eu west")]).unwrap_err().0;
+        assert!(region.starts_with("environment AWS_REGION: "), "{region}");
+        assert!(with(&[at, in_host, ("AWS_ENDPOINT_URL_S3", "http://localhost:9000")]).is_ok());
     }
 
     #[test]

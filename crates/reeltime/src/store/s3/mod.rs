@@ -21,6 +21,7 @@ use reqwest::Method;
 
 use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, PartStore, Prefix, Signed, Store, StoreError};
 
+mod address;
 mod failure;
 mod left;
 mod options;
@@ -28,6 +29,7 @@ mod parts;
 mod put;
 mod wire;
 
+pub use address::{OptionsError, is_bucket};
 use failure::{Asked, Failure};
 use left::Left;
 pub use options::{Addressing, Credentials, Encryption, S3Options};
@@ -73,10 +75,14 @@ impl S3Store {
     /// # Errors
     /// [`StoreError::Refused`] where the options make no sense.
     pub fn open(bucket: &str, prefix: Prefix, options: &S3Options) -> Result<Self, StoreError> {
-        let region = options.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+        let region = options.region().to_owned();
         let refused = |why: String| StoreError::Refused { what: format!("s3://{bucket}/{prefix}"), why };
-        let builder =
-            encrypted(addressed(builder(bucket, &region, options), bucket, options), &options.encryption);
+        let address = options.check(bucket).and_then(|()| options.address(bucket));
+        let address = address.map_err(|error| refused(error.to_string()))?;
+        let builder = builder(bucket, options)
+            .with_endpoint(address.endpoint)
+            .with_virtual_hosted_style_request(address.in_host);
+        let builder = encrypted(builder, &options.encryption);
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let parts_in_flight = options.parts_in_flight.max(1);
         let left = Left::default();
@@ -213,7 +219,7 @@ fn first_byte() -> GetOptions {
     ranged(0..1)
 }
 
-fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
+fn builder(bucket: &str, options: &S3Options) -> AmazonS3Builder {
     let retry = object_store::RetryConfig {
         backoff: object_store::BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -225,7 +231,7 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
     };
     let builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(region)
+        .with_region(options.region())
         .with_retry(retry)
         .with_unsigned_payload(options.unsigned_payload)
         .with_disable_bulk_delete(true)
@@ -242,23 +248,6 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
                 _ => builder,
             }
         }),
-    }
-}
-
-/// Where there is an endpoint, `object_store` wants the bucket in it when requests are to name it in the host.
-fn addressed(builder: AmazonS3Builder, bucket: &str, options: &S3Options) -> AmazonS3Builder {
-    let in_host = match options.addressing {
-        Addressing::Auto => options.endpoint.is_none() && !bucket.contains('.'),
-        Addressing::Path => false,
-        Addressing::VirtualHost => true,
-    };
-    let builder = builder.with_virtual_hosted_style_request(in_host);
-    match &options.endpoint {
-        Some(endpoint) if in_host => {
-            builder.with_endpoint(endpoint.replacen("://", &format!("://{bucket}."), 1))
-        }
-        Some(endpoint) => builder.with_endpoint(endpoint),
-        None => builder,
     }
 }
 
