@@ -3,6 +3,7 @@
 //! [`table`] names them, [`layers`] finds them, [`text`] reads them; [`Settings`] is what the rest sees.
 
 mod layers;
+mod redact;
 mod segments;
 mod store;
 mod table;
@@ -24,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 pub(crate) use layers::{Found, Layers};
+pub(crate) use redact::redacted;
 pub(crate) use store::StoreUrl;
 pub(crate) use table::{SETTINGS, Setting};
 pub(crate) use text::duration;
@@ -61,7 +63,7 @@ pub(crate) struct Limits {
 /// An OpenTelemetry collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
-    /// Where spans are posted.
+    /// Where spans are posted; who logs in there is among the headers.
     pub(crate) url: Uri,
     /// What goes with them, as a token.
     pub(crate) headers: Vec<(HeaderName, SecretString)>,
@@ -198,8 +200,10 @@ impl Rows {
         if self.text("otlp_endpoint").is_none() {
             return Ok(None);
         }
-        let url = self.read("otlp_endpoint", text::collector)?;
-        Ok(Some(Collector { url, headers: self.read("otlp_headers", text::headers)? }))
+        let (url, login) = self.read("otlp_endpoint", text::collector)?;
+        // What is said in so many words counts more than what stands in the address: the last one does.
+        let headers = login.into_iter().chain(self.read("otlp_headers", text::headers)?).collect();
+        Ok(Some(Collector { url, headers }))
     }
 
     fn limits(&self) -> Result<Limits, Usage> {
@@ -300,7 +304,7 @@ impl Rows {
 
 fn sqlite(url: &str) -> Result<PathBuf, String> {
     match url.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(path.into()),
+        Some(("sqlite", path)) if !path.is_empty() && text::is_path(path) => Ok(path.into()),
         Some(("postgres" | "postgresql", _)) => {
             Err("needs PostgreSQL, which this version does not have yet; use sqlite:///path".to_owned())
         }
@@ -337,19 +341,15 @@ impl Overview {
 
     /// One object for each setting.
     pub(crate) fn json(&self) -> Value {
-        let row = |found: &Found| json!({ "name": found.setting.name, "value": shown(found), "origin": found.origin.to_string() });
+        let row = |found: &Found| json!({ "name": found.setting.name, "value": found.shown(), "origin": found.origin.to_string() });
         json!({ "settings": self.0.iter().map(row).collect::<Vec<_>>() })
     }
-}
-
-fn shown(found: &Found) -> &str {
-    if found.setting.secret && !found.text.is_empty() { "[redacted]" } else { &found.text }
 }
 
 impl fmt::Display for Overview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for found in &self.0 {
-            writeln!(f, "{:<20} {:<24} {}", found.setting.name, shown(found), found.origin)?;
+            writeln!(f, "{:<20} {:<24} {}", found.setting.name, found.shown(), found.origin)?;
         }
         Ok(())
     }
@@ -480,6 +480,35 @@ mod tests {
         let recording = settings.unwrap().recording;
         assert_eq!(recording.store, StoreUrl::Folder("/srv/o".into()));
         assert_eq!(recording.database, PathBuf::from("/srv/c.db"));
+    }
+
+    #[test]
+    fn passwords_in_urls_are_shown_nowhere_whether_the_url_is_taken_or_refused() {
+        let wrong = |name: &str, url: &str| {
+            let environment = [
+                ("REELTIME_STORE_URL", "s3://bucket"),
+                ("BLOB_READ_WRITE_TOKEN", "vercel_blob_rw_a_b"),
+                (name, url),
+            ];
+            let layers = layers(&environment);
+            match Overview::load(&layers) {
+                Ok(overview) => format!("{overview}{}", overview.json()),
+                Err(error) => error.0,
+            }
+        };
+        let urls = SETTINGS.iter().filter(|setting| setting.takes_url()).map(Setting::variable);
+        let urls: Vec<_> = urls.collect();
+        assert_eq!(urls.len(), 7, "{urls:?}");
+        for name in &urls {
+            for scheme in ["https", "s3", "file", "sqlite", "postgres", "vercel-blob", "gopher"] {
+                for rest in ["u:canary-5f0c@host/x", "host/x?password=canary-5f0c", "/x?token=canary-5f0c"] {
+                    let shown = wrong(name, &format!("{scheme}://{rest}"));
+                    assert!(!shown.contains("canary-5f0c"), "{name} {scheme}://{rest}: {shown}");
+                }
+            }
+            let shown = wrong(name, "u:canary-5f0c@host");
+            assert!(!shown.contains("canary-5f0c"), "{name}: {shown}");
+        }
     }
 
     #[test]

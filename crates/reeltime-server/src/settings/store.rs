@@ -29,6 +29,9 @@ impl StoreUrl {
         let (scheme, rest) =
             url.split_once("://").ok_or_else(|| format!("is not the address of a store; {forms}"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if !text::is_path(rest) {
+            return Err(format!("has a user or a query, and no store's address takes either; {forms}"));
+        }
         let prefix = || path.parse::<Prefix>().map_err(|why| format!("has a prefix that cannot be: {why}"));
         match scheme {
             "file" if !rest.is_empty() => Ok(Self::Folder(rest.into())),
@@ -173,7 +176,9 @@ mod tests {
             ("file://", "write file:///path"),
             ("s3:///prefix", "names no bucket"),
             ("s3://a b/c", "names no bucket"),
-            ("s3://user@bucket/c", "names no bucket"),
+            ("s3://user@bucket/c", "has a user"),
+            ("file://user:password@/srv", "has a user"),
+            ("s3://bucket/c?token=t", "a query"),
             ("s3://bucket/../c", "prefix that cannot be"),
             ("s3://bucket/a//b", "prefix that cannot be"),
             ("vercel-blob://store/x", "write vercel-blob:///prefix"),
