@@ -139,7 +139,10 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(s3, tmp_path):
         ({"AWS_SECRET_ACCESS_KEY": "another-secret"}, "correct AWS_SECRET_ACCESS_KEY"),
         ({"REELTIME_STORE_URL": "s3://missing/rec"}, "there is no bucket missing: create it"),
         ({"AWS_REGION": "eu-west-1"}, "set AWS_REGION"),
-        ({"AWS_ENDPOINT_URL_S3": nobody}, "cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": nobody}, f"{nobody} cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": nobody}, "look at s3_endpoint"),
+        ({"AWS_ENDPOINT_URL_S3": "http://nobody.invalid:900"}, "http://nobody.invalid:900 cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": s3.endpoint.replace("http", "https")}, "write http:// into s3_endpoint"),
     ]:
         status, found = check(tmp_path, **s3.settings("rec", **wrong))
         assert (status, found["ok"]) == (1, False), wrong
@@ -155,6 +158,15 @@ def test_a_bucket_before_an_ip_address_is_a_setting_to_correct(s3, tmp_path):
         done = run_reeltime(*command, cwd=tmp_path, seconds=60, **settings)
         assert done.returncode == 2, (command, done)
         assert "environment AWS_ENDPOINT_URL_S3" in done.stderr and "s3_path_style=true" in done.stderr, done.stderr
+
+
+def test_a_key_that_cannot_encrypt_is_a_setting_to_correct(s3, tmp_path):
+    key = {"REELTIME_S3_ENCRYPTION": "sse-c", "REELTIME_S3_ENCRYPTION_KEY": "canary-5f0c"}
+    for command in (["store", "check"], ["serve"], ["config"]):
+        done = run_reeltime(*command, cwd=tmp_path, seconds=60, **s3.settings("rec", **key))
+        assert done.returncode == 2, (command, done)
+        assert "REELTIME_S3_ENCRYPTION_KEY" in done.stderr and "32 bytes in base64" in done.stderr, done.stderr
+        assert "canary-5f0c" not in done.stderr
 
 
 class Welcome(http.server.BaseHTTPRequestHandler):

@@ -421,6 +421,10 @@ mod tests {
         assert!(half.contains("set AWS_SECRET_ACCESS_KEY as well"), "{half}");
         let keyless = with(&[at, ("REELTIME_S3_ENCRYPTION", "sse-kms")]).unwrap_err().0;
         assert!(keyless.contains("set s3_encryption_key as well"), "{keyless}");
+        let sse_c = ("REELTIME_S3_ENCRYPTION", "sse-c");
+        let short = with(&[at, sse_c, ("REELTIME_S3_ENCRYPTION_KEY", "canary-5f0c")]).unwrap_err().0;
+        assert!(short.starts_with("environment REELTIME_S3_ENCRYPTION_KEY: "), "{short}");
+        assert!(short.contains("write 32 bytes in base64") && !short.contains("canary-5f0c"), "{short}");
         assert!(with(&[("AWS_ACCESS_KEY_ID", "id")]).is_ok());
     }
 
@@ -513,7 +517,8 @@ mod tests {
 
     #[test]
     fn secrets_are_shown_nowhere() {
-        let canary = "canary-5f0c";
+        // In base64, so that it may be a key as well.
+        let canary = "Y2FuYXJ5LTVmMGMtY2FuYXJ5LTVmMGMtY2FuYXJ5LTE=";
         let layers = layers(&[
             ("REELTIME_API_KEYS", canary),
             ("REELTIME_URL_SECRET", canary),

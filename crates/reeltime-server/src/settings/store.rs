@@ -127,6 +127,7 @@ const fn about(error: OptionsError) -> &'static str {
         OptionsError::Region => "s3_region",
         OptionsError::KeyId => "s3_access_key_id",
         OptionsError::SessionToken => "s3_session_token",
+        OptionsError::CustomerKey | OptionsError::KmsKey => "s3_encryption_key",
     }
 }
 

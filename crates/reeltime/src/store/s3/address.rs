@@ -1,9 +1,11 @@
 //! Where a bucket is. `object_store` takes for granted that every address, key and token can be sent, and panics at
 //! the first request where one cannot: so all of them are looked at before it gets them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
-use super::options::{Addressing, S3Options};
+use super::options::{Addressing, Encryption, S3Options};
 
 /// The region where none is said: stores without regions take it.
 pub(super) const REGION: &str = "us-east-1";
@@ -36,6 +38,12 @@ pub enum OptionsError {
     /// The session token cannot be sent.
     #[error("is not a session token; copy it again")]
     SessionToken,
+    /// The key of SSE-C has another length, or is not in base64.
+    #[error("is no key for sse-c; write 32 bytes in base64, as `openssl rand -base64 32` makes them")]
+    CustomerKey,
+    /// The name of the key for SSE-KMS cannot be sent.
+    #[error("is not the id of a KMS key; copy its id or ARN again")]
+    KmsKey,
 }
 
 /// What requests are sent to.
@@ -45,6 +53,8 @@ pub(super) struct Address {
     pub(super) endpoint: String,
     /// Whether it does.
     pub(super) in_host: bool,
+    /// Whether it follows from the region alone.
+    pub(super) is_aws: bool,
 }
 
 /// Whether every S3 takes it in a name (AWS and most others take no capitals and no underscores; their stores say so).
@@ -69,6 +79,7 @@ impl S3Options {
     /// [`OptionsError`]: the first that is wrong.
     pub fn check(&self, bucket: &str) -> Result<(), OptionsError> {
         self.address(bucket).map(drop)?;
+        self.encryption.check()?;
         let Some(keys) = &self.credentials else { return Ok(()) };
         if !is_plain(&keys.id) {
             return Err(OptionsError::KeyId);
@@ -97,7 +108,8 @@ impl S3Options {
             Addressing::VirtualHost => true,
         };
         let url = if in_host { before(bucket, &host)? } else { host };
-        Ok(Address { endpoint: url.as_str().trim_end_matches('/').to_owned(), in_host })
+        let endpoint = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Address { endpoint, in_host, is_aws: self.endpoint.is_none() })
     }
 
     /// The endpoint, or AWS's own.
@@ -115,6 +127,18 @@ impl S3Options {
         let nobody = url.username().is_empty() && url.password().is_none();
         let bare = nobody && url.query().is_none() && url.fragment().is_none();
         if bare && matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(OptionsError::Endpoint) }
+    }
+}
+
+impl Encryption {
+    fn check(&self) -> Result<(), OptionsError> {
+        match self {
+            Self::Customer { key } if STANDARD.decode(key).ok().is_none_or(|key| key.len() != 32) => {
+                Err(OptionsError::CustomerKey)
+            }
+            Self::Kms { key } if !is_plain(key) => Err(OptionsError::KmsKey),
+            Self::None | Self::Managed | Self::Kms { .. } | Self::Customer { .. } => Ok(()),
+        }
     }
 }
 
@@ -198,6 +222,17 @@ mod tests {
         };
         assert_eq!(keys("i\u{e9}", "token"), OptionsError::KeyId);
         assert_eq!(keys("id", "to\nken"), OptionsError::SessionToken);
+    }
+
+    #[test]
+    fn a_key_that_cannot_encrypt_is_refused() {
+        let checked = |encryption| S3Options { encryption, ..S3Options::default() }.check("calls");
+        let customer = |key: &str| checked(Encryption::Customer { key: key.to_owned() });
+        for key in ["short", "", "c2hvcnQ=", &"A".repeat(43), &STANDARD.encode([7; 33])] {
+            assert_eq!(customer(key), Err(OptionsError::CustomerKey), "{key:?}");
+        }
+        assert_eq!(customer(&STANDARD.encode([7; 32])), Ok(()));
+        assert_eq!(checked(Encryption::Kms { key: "a\nb".to_owned() }), Err(OptionsError::KmsKey));
     }
 
     #[tokio::test]

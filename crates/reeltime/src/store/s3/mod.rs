@@ -29,6 +29,7 @@ mod parts;
 mod put;
 mod wire;
 
+use address::Address;
 pub use address::{OptionsError, is_bucket};
 use failure::{Asked, Failure};
 use left::Left;
@@ -58,6 +59,7 @@ pub struct S3Store {
     client: AmazonS3,
     bucket: String,
     region: String,
+    address: Address,
     prefix: Prefix,
     parts_in_flight: usize,
     left: Left,
@@ -80,13 +82,13 @@ impl S3Store {
         let address = options.check(bucket).and_then(|()| options.address(bucket));
         let address = address.map_err(|error| refused(error.to_string()))?;
         let builder = builder(bucket, options)
-            .with_endpoint(address.endpoint)
+            .with_endpoint(&address.endpoint)
             .with_virtual_hosted_style_request(address.in_host);
         let builder = encrypted(builder, &options.encryption);
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let parts_in_flight = options.parts_in_flight.max(1);
         let left = Left::default();
-        Ok(Self { client, bucket: bucket.to_owned(), region, prefix, parts_in_flight, left })
+        Ok(Self { client, bucket: bucket.to_owned(), region, address, prefix, parts_in_flight, left })
     }
 
     /// Where `key` lies in the bucket.
@@ -104,7 +106,7 @@ impl S3Store {
 
     /// What was asked for, to explain a failure with.
     fn asked<'a>(&'a self, what: &'a str, right: &'static str) -> Asked<'a> {
-        Asked { what, right, bucket: &self.bucket, region: &self.region }
+        Asked { what, right, bucket: &self.bucket, region: &self.region, address: &self.address }
     }
 
     async fn look(&self, key: &ObjectKey, options: GetOptions) -> Result<GetResult, Failure> {
