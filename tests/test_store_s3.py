@@ -103,6 +103,27 @@ def test_a_store_that_hangs_holds_up_no_call(new_server, s3):
     assert compare(wave_file(s3.read(key))[1], pcm).intact
 
 
+def test_a_store_that_hangs_is_told_before_a_request_is_given_up(new_server, s3):
+    server = new_server(**s3.settings("rec")).start()
+    client = Ingest(server, ack="disk")
+    client.send(indexed_pcm("heard", 16_000))
+    until("it to be shipped", lambda: server.metric("reeltime_shipped_bytes_total") >= 32_000)
+    s3.suspend()
+    client.send(indexed_pcm("waits", 16_000))
+    client.until_acked(32_000)
+    # Half of what a request may take.
+    until("the silence to be told", lambda: server.metric("reeltime_store_up") == 0, seconds=15)
+    assert server.metric("reeltime_ship_lag_seconds") > 4
+    health = server.get("/api/v1/store").json()["health"]
+    assert (health["up"], health["failures"]) == (False, 0) and health["silent_seconds"] > 4
+    shown = run_reeltime("store", "status", "--to", server.url(""), cwd=server.home).stdout
+    assert "has not answered for" in shown, shown
+    s3.resume()
+    until("an answer", lambda: server.metric("reeltime_store_up") == 1, seconds=30)
+    until("all to be shipped", lambda: server.metric("reeltime_ship_lag_seconds") == 0, seconds=30)
+    client.stop()
+
+
 def test_a_server_starts_while_its_store_is_away(new_server, s3):
     s3.kill()
     server = new_server(**s3.settings("rec")).start()
