@@ -103,6 +103,27 @@ def test_a_store_that_hangs_holds_up_no_call(new_server, s3):
     assert compare(wave_file(s3.read(key))[1], pcm).intact
 
 
+def test_a_store_that_hangs_is_told_before_a_request_is_given_up(new_server, s3):
+    server = new_server(**s3.settings("rec")).start()
+    client = Ingest(server, ack="disk")
+    client.send(indexed_pcm("heard", 16_000))
+    until("it to be shipped", lambda: server.metric("reeltime_shipped_bytes_total") >= 32_000)
+    s3.suspend()
+    client.send(indexed_pcm("waits", 16_000))
+    client.until_acked(32_000)
+    # Half of what a request may take.
+    until("the silence to be told", lambda: server.metric("reeltime_store_up") == 0, seconds=15)
+    assert server.metric("reeltime_ship_lag_seconds") > 4
+    health = server.get("/api/v1/store").json()["health"]
+    assert (health["up"], health["failures"]) == (False, 0) and health["silent_seconds"] > 4
+    shown = run_reeltime("store", "status", "--to", server.url(""), cwd=server.home).stdout
+    assert "has not answered for" in shown, shown
+    s3.resume()
+    until("an answer", lambda: server.metric("reeltime_store_up") == 1, seconds=30)
+    until("all to be shipped", lambda: server.metric("reeltime_ship_lag_seconds") == 0, seconds=30)
+    client.stop()
+
+
 def test_a_server_starts_while_its_store_is_away(new_server, s3):
     s3.kill()
     server = new_server(**s3.settings("rec")).start()
@@ -139,7 +160,10 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(s3, tmp_path):
         ({"AWS_SECRET_ACCESS_KEY": "another-secret"}, "correct AWS_SECRET_ACCESS_KEY"),
         ({"REELTIME_STORE_URL": "s3://missing/rec"}, "there is no bucket missing: create it"),
         ({"AWS_REGION": "eu-west-1"}, "set AWS_REGION"),
-        ({"AWS_ENDPOINT_URL_S3": nobody}, "cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": nobody}, f"{nobody} cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": nobody}, "look at s3_endpoint"),
+        ({"AWS_ENDPOINT_URL_S3": "http://nobody.invalid:900"}, "http://nobody.invalid:900 cannot be reached"),
+        ({"AWS_ENDPOINT_URL_S3": s3.endpoint.replace("http", "https")}, "write http:// into s3_endpoint"),
     ]:
         status, found = check(tmp_path, **s3.settings("rec", **wrong))
         assert (status, found["ok"]) == (1, False), wrong
@@ -147,6 +171,23 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(s3, tmp_path):
         assert (step["name"], step["outcome"]) == ("write", "failed")
         assert hint in step["why"], (wrong, step)
         assert step["follows"].startswith("recordings stay in the spool")
+
+
+def test_a_bucket_before_an_ip_address_is_a_setting_to_correct(s3, tmp_path):
+    settings = s3.settings("rec", REELTIME_S3_PATH_STYLE="false")
+    for command in (["store", "check"], ["serve"], ["config"]):
+        done = run_reeltime(*command, cwd=tmp_path, seconds=60, **settings)
+        assert done.returncode == 2, (command, done)
+        assert "environment AWS_ENDPOINT_URL_S3" in done.stderr and "s3_path_style=true" in done.stderr, done.stderr
+
+
+def test_a_key_that_cannot_encrypt_is_a_setting_to_correct(s3, tmp_path):
+    key = {"REELTIME_S3_ENCRYPTION": "sse-c", "REELTIME_S3_ENCRYPTION_KEY": "canary-5f0c"}
+    for command in (["store", "check"], ["serve"], ["config"]):
+        done = run_reeltime(*command, cwd=tmp_path, seconds=60, **s3.settings("rec", **key))
+        assert done.returncode == 2, (command, done)
+        assert "REELTIME_S3_ENCRYPTION_KEY" in done.stderr and "32 bytes in base64" in done.stderr, done.stderr
+        assert "canary-5f0c" not in done.stderr
 
 
 class Welcome(http.server.BaseHTTPRequestHandler):

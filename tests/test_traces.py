@@ -1,5 +1,6 @@
 """Traces: what a collector is told of a recording, and that nobody feels where there is none."""
 
+import base64
 import re
 import uuid
 
@@ -94,6 +95,21 @@ def test_no_secret_is_traced_and_the_collectors_token_goes_with_each_batch(trace
     assert collector.headers["x-token"] == "to you"
     shown = run_reeltime("config", cwd=server.home, REELTIME_OTLP_HEADERS="x-token=hush")
     assert "hush" not in shown.stdout and "[redacted]" in shown.stdout
+
+
+def test_who_logs_in_at_the_collector_is_told_to_it_alone(traced, collector):
+    endpoint = collector.url.replace("://", f"://anna:{KEY}@")
+    server = traced(REELTIME_OTLP_ENDPOINT=endpoint, REELTIME_CALL_LINGER="0s").start()
+    record(server, "logged in")
+    collector.span("session")
+    assert collector.headers["authorization"] == "Basic " + base64.b64encode(f"anna:{KEY}".encode()).decode()
+    collector.close()
+    record(server, "away")
+    until("the word", lambda: "traces do not arrive" in server.log())
+    server.terminate()
+    assert KEY not in server.log()
+    shown = run_reeltime("config", cwd=server.home, REELTIME_OTLP_ENDPOINT=endpoint)
+    assert KEY not in shown.stdout and "[redacted]@127.0.0.1" in shown.stdout
 
 
 def test_a_publication_that_fails_is_an_error_in_its_trace(traced, collector):

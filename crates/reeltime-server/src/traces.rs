@@ -131,6 +131,8 @@ impl HttpClient for Client {
     /// Called on the sending thread, which is none of the runtime's.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
         let posted = self.runtime.spawn(post(self.http.clone(), request)).await?;
+        // It is told where they go; the SDK tells the error once more.
+        let posted = posted.map_err(reqwest::Error::without_url);
         self.tell(match &posted {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("the collector answered {}", answer.status())),

@@ -35,6 +35,7 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     begun: u64,
     away: bool,
+    hangs: bool,
     faults: std::collections::VecDeque<Option<Fault>>,
     /// Calls that changed something, by what they did and on which key.
     calls: Vec<String>,
@@ -56,6 +57,11 @@ impl RemoteStore {
     /// Whether every call fails from now on, as if the store could not be reached.
     pub fn set_away(&self, away: bool) {
         self.lock().away = away;
+    }
+
+    /// Whether what is put gets no answer from now on; it is done once this is over.
+    pub fn set_hangs(&self, hangs: bool) {
+        self.lock().hangs = hangs;
     }
 
     /// The next calls that change something meet these, in order, one each.
@@ -135,6 +141,9 @@ impl Store for RemoteStore {
         let chunks: Result<Vec<Bytes>, _> = body.try_collect().await;
         let chunks = chunks.map_err(|source| StoreError::Body { key: key.clone(), source })?;
         let bytes = Bytes::from(chunks.concat());
+        while self.lock().hangs {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         self.change("put", key.as_str(), |state| {
             if state.objects.contains_key(key.as_str()) {
                 return Err(StoreError::AlreadyExists { key: key.clone() });

@@ -193,6 +193,33 @@ async fn while_the_store_is_away_recording_goes_on_and_the_backlog_follows_in_or
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_while_the_store_hangs_and_not_only_afterwards() -> Outcome {
+    let node = Node::new()?;
+    let recorder = node.start().await?;
+    let (mut session, _) = recorder.open_session(request("one")).await?;
+    say(&mut session, 1).await?;
+    until_shipped(&session, 16_000).await?;
+    until("nothing to wait", async || Ok(recorder.readiness().shipped.lag.is_zero())).await?;
+    node.store.set_hangs(true);
+    // Nothing is said for a while: that is no waiting.
+    let quiet = Duration::from_millis(200);
+    tokio::time::sleep(quiet).await;
+    assert_eq!(recorder.readiness().shipped.lag, Duration::ZERO);
+    let said = Instant::now();
+    say(&mut session, 1).await?;
+    until("a second's waiting", async || {
+        let lag = recorder.readiness().shipped.lag;
+        assert!(lag <= said.elapsed(), "{lag:?} is longer than it is there");
+        Ok(lag > Duration::from_secs(1))
+    })
+    .await?;
+    node.store.set_hangs(false);
+    until("nothing to wait", async || Ok(recorder.readiness().shipped.lag.is_zero())).await?;
+    session.stop("done").await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_delete_nothing_is_shipped_and_ack_store_is_not_promised() -> Outcome {
     let node = Node::new()?;
     // The probe is put, and cannot be deleted.

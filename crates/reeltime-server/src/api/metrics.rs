@@ -89,7 +89,10 @@ fn describe_figures() {
     describe_gauge!("reeltime_backlog_recordings", "Recordings that have ended and wait for the store");
     describe_gauge!("reeltime_backlog_bytes", "Bytes of their logs");
     describe_gauge!("reeltime_backlog_oldest_seconds", "How long ago the oldest of them ended");
-    describe_gauge!("reeltime_store_up", "0 where the store did not answer when it was last asked");
+    describe_gauge!(
+        "reeltime_store_up",
+        "0 where the store did not answer when it was last asked, or lets requests wait"
+    );
     describe_gauge!("reeltime_store_outage_seconds", "For how long nothing could be published");
     describe_counter!("reeltime_store_requests_total", "Requests to the store: ok, failed or refused");
     describe_counter!("reeltime_store_bytes_total", "Bytes sent to the store, or read from it");
@@ -150,6 +153,7 @@ fn observe(app: &App) {
         gauge!(name).set(value as f64);
     }
     observe_backlog(&app.recorder.backlog(), &found);
+    gauge!("reeltime_store_up").set(f64::from(app.recorder.store_health().is_up()));
     gauge!("reeltime_sync_lag_seconds").set(found.usage.lag.as_secs_f64());
     gauge!("reeltime_ship_lag_seconds").set(found.shipped.lag.as_secs_f64());
     gauge!("reeltime_bundles").set(found.shipped.bundles as f64);

@@ -30,7 +30,8 @@ pub(crate) struct Store {
 /// The store as its users met it; nothing is asked of it for this.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StoreHealth {
-    /// Whether it answered when it was last asked, or was not asked yet
+    /// Whether it answered when it was last asked, or was not asked yet; false too where requests wait for more than
+    /// a few seconds
     up: bool,
     last_success_at: Option<String>,
     last_failure_at: Option<String>,
@@ -40,6 +41,8 @@ pub(crate) struct StoreHealth {
     failures: u32,
     /// Since when it has not answered
     away_since: Option<String>,
+    /// For how long requests have waited without any answer; absent where none has waited for more than a few seconds
+    silent_seconds: Option<f64>,
 }
 
 /// Recordings that have ended and are not in the store.
@@ -84,14 +87,16 @@ impl From<StoreStatus> for Store {
 
 impl From<Health> for StoreHealth {
     fn from(health: Health) -> Self {
+        let up = health.is_up();
         let (failed_at, words) = health.last_failure.unzip();
         Self {
-            up: health.away_since.is_none(),
+            up,
             last_success_at: health.last_success.map(|at| at.to_string()),
             last_failure_at: failed_at.map(|at| at.to_string()),
             last_failure: words,
             failures: health.failures,
             away_since: health.away_since.map(|at| at.to_string()),
+            silent_seconds: health.silent.map(|time| time.as_secs_f64()),
         }
     }
 }

@@ -7,6 +7,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use crate::exit::Usage;
+use crate::settings::redacted;
 
 /// The path of the ingest socket.
 const INGEST: &str = "/v1/ingest/pcm";
@@ -67,7 +68,8 @@ impl FromStr for Target {
     type Err = Usage;
 
     fn from_str(text: &str) -> Result<Self, Usage> {
-        let wrong = |why: &str| Usage(format!("{text:?} {why}; write for example http://127.0.0.1:7400"));
+        let shown = redacted(text);
+        let wrong = |why: &str| Usage(format!("{shown:?} {why}; write for example http://127.0.0.1:7400"));
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|_| wrong("is not the URL of a server"))?;
         let secure = match uri.scheme().map(Scheme::as_str) {

@@ -1,11 +1,13 @@
 //! Where each value comes from: flag, else environment, else file, else default.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::redact::{REDACTED, redacted};
 use super::table::{SETTINGS, Setting};
 use super::text;
 use crate::exit::Usage;
@@ -64,8 +66,16 @@ impl Found {
 
     /// An error about this value; a secret is not repeated.
     pub(crate) fn refuse(&self, why: &str) -> Usage {
-        let shown = if self.setting.secret { "…" } else { &self.text };
-        Usage(format!("{}: {} = \"{shown}\" {why}", self.origin, self.setting.name))
+        Usage(format!("{}: {} = \"{}\" {why}", self.origin, self.setting.name, self.shown()))
+    }
+
+    /// The text, as far as people may see it.
+    pub(crate) fn shown(&self) -> Cow<'_, str> {
+        match self.setting {
+            setting if setting.secret && !self.text.is_empty() => REDACTED.into(),
+            setting if setting.takes_url() => redacted(&self.text),
+            _ => self.text.as_str().into(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`table`] names them, [`layers`] finds them, [`text`] reads them; [`Settings`] is what the rest sees.
 
 mod layers;
+mod redact;
 mod segments;
 mod store;
 mod table;
@@ -24,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 pub(crate) use layers::{Found, Layers};
+pub(crate) use redact::redacted;
 pub(crate) use store::StoreUrl;
 pub(crate) use table::{SETTINGS, Setting};
 pub(crate) use text::duration;
@@ -61,7 +63,7 @@ pub(crate) struct Limits {
 /// An OpenTelemetry collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Collector {
-    /// Where spans are posted.
+    /// Where spans are posted; who logs in there is among the headers.
     pub(crate) url: Uri,
     /// What goes with them, as a token.
     pub(crate) headers: Vec<(HeaderName, SecretString)>,
@@ -198,8 +200,10 @@ impl Rows {
         if self.text("otlp_endpoint").is_none() {
             return Ok(None);
         }
-        let url = self.read("otlp_endpoint", text::collector)?;
-        Ok(Some(Collector { url, headers: self.read("otlp_headers", text::headers)? }))
+        let (url, login) = self.read("otlp_endpoint", text::collector)?;
+        // What is said in so many words counts more than what stands in the address: the last one does.
+        let headers = login.into_iter().chain(self.read("otlp_headers", text::headers)?).collect();
+        Ok(Some(Collector { url, headers }))
     }
 
     fn limits(&self) -> Result<Limits, Usage> {
@@ -232,7 +236,11 @@ impl Rows {
         let store = self.store_url()?.unwrap_or_else(|| StoreUrl::Folder(data_dir.join("objects")));
         Ok(Recording {
             // Variables that other programs use as well are of no concern to other stores.
-            s3: if matches!(store, StoreUrl::S3 { .. }) { self.s3()? } else { S3Options::default() },
+            s3: if let StoreUrl::S3 { bucket, .. } = &store {
+                self.s3(bucket)?
+            } else {
+                S3Options::default()
+            },
             vercel: if matches!(store, StoreUrl::VercelBlob { .. }) {
                 self.vercel()?
             } else {
@@ -296,7 +304,7 @@ impl Rows {
 
 fn sqlite(url: &str) -> Result<PathBuf, String> {
     match url.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(path.into()),
+        Some(("sqlite", path)) if !path.is_empty() && text::is_path(path) => Ok(path.into()),
         Some(("postgres" | "postgresql", _)) => {
             Err("needs PostgreSQL, which this version does not have yet; use sqlite:///path".to_owned())
         }
@@ -333,19 +341,15 @@ impl Overview {
 
     /// One object for each setting.
     pub(crate) fn json(&self) -> Value {
-        let row = |found: &Found| json!({ "name": found.setting.name, "value": shown(found), "origin": found.origin.to_string() });
+        let row = |found: &Found| json!({ "name": found.setting.name, "value": found.shown(), "origin": found.origin.to_string() });
         json!({ "settings": self.0.iter().map(row).collect::<Vec<_>>() })
     }
-}
-
-fn shown(found: &Found) -> &str {
-    if found.setting.secret && !found.text.is_empty() { "[redacted]" } else { &found.text }
 }
 
 impl fmt::Display for Overview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for found in &self.0 {
-            writeln!(f, "{:<20} {:<24} {}", found.setting.name, shown(found), found.origin)?;
+            writeln!(f, "{:<20} {:<24} {}", found.setting.name, found.shown(), found.origin)?;
         }
         Ok(())
     }
@@ -417,7 +421,26 @@ mod tests {
         assert!(half.contains("set AWS_SECRET_ACCESS_KEY as well"), "{half}");
         let keyless = with(&[at, ("REELTIME_S3_ENCRYPTION", "sse-kms")]).unwrap_err().0;
         assert!(keyless.contains("set s3_encryption_key as well"), "{keyless}");
+        let sse_c = ("REELTIME_S3_ENCRYPTION", "sse-c");
+        let short = with(&[at, sse_c, ("REELTIME_S3_ENCRYPTION_KEY", "canary-5f0c")]).unwrap_err().0;
+        assert!(short.starts_with("environment REELTIME_S3_ENCRYPTION_KEY: "), "{short}");
+        assert!(short.contains("write 32 bytes in base64") && !short.contains("canary-5f0c"), "{short}");
         assert!(with(&[("AWS_ACCESS_KEY_ID", "id")]).is_ok());
+    }
+
+    #[test]
+    fn a_bucket_that_cannot_stand_before_its_endpoint_is_refused_with_what_to_set() {
+        let at = ("REELTIME_STORE_URL", "s3://calls/rec");
+        let in_host = ("REELTIME_S3_PATH_STYLE", "false");
+        let before_ip = with(&[at, in_host, ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")]).unwrap_err().0;
+        assert!(before_ip.starts_with("environment AWS_ENDPOINT_URL_S3: s3_endpoint ="), "{before_ip}");
+        assert!(before_ip.contains("set s3_path_style=true"), "{before_ip}");
+        let capitals = [("REELTIME_STORE_URL", "s3://Calls"), in_host];
+        let capitals = with(&capitals).unwrap_err().0;
+        assert!(capitals.starts_with("environment REELTIME_STORE_URL: "), "{capitals}");
+        let region = with(&[at, ("AWS_REGION", "eu west")]).unwrap_err().0;
+        assert!(region.starts_with("environment AWS_REGION: "), "{region}");
+        assert!(with(&[at, in_host, ("AWS_ENDPOINT_URL_S3", "http://localhost:9000")]).is_ok());
     }
 
     #[test]
@@ -464,8 +487,38 @@ mod tests {
     }
 
     #[test]
+    fn passwords_in_urls_are_shown_nowhere_whether_the_url_is_taken_or_refused() {
+        let wrong = |name: &str, url: &str| {
+            let environment = [
+                ("REELTIME_STORE_URL", "s3://bucket"),
+                ("BLOB_READ_WRITE_TOKEN", "vercel_blob_rw_a_b"),
+                (name, url),
+            ];
+            let layers = layers(&environment);
+            match Overview::load(&layers) {
+                Ok(overview) => format!("{overview}{}", overview.json()),
+                Err(error) => error.0,
+            }
+        };
+        let urls = SETTINGS.iter().filter(|setting| setting.takes_url()).map(Setting::variable);
+        let urls: Vec<_> = urls.collect();
+        assert_eq!(urls.len(), 7, "{urls:?}");
+        for name in &urls {
+            for scheme in ["https", "s3", "file", "sqlite", "postgres", "vercel-blob", "gopher"] {
+                for rest in ["u:canary-5f0c@host/x", "host/x?password=canary-5f0c", "/x?token=canary-5f0c"] {
+                    let shown = wrong(name, &format!("{scheme}://{rest}"));
+                    assert!(!shown.contains("canary-5f0c"), "{name} {scheme}://{rest}: {shown}");
+                }
+            }
+            let shown = wrong(name, "u:canary-5f0c@host");
+            assert!(!shown.contains("canary-5f0c"), "{name}: {shown}");
+        }
+    }
+
+    #[test]
     fn secrets_are_shown_nowhere() {
-        let canary = "canary-5f0c";
+        // In base64, so that it may be a key as well.
+        let canary = "Y2FuYXJ5LTVmMGMtY2FuYXJ5LTVmMGMtY2FuYXJ5LTE=";
         let layers = layers(&[
             ("REELTIME_API_KEYS", canary),
             ("REELTIME_URL_SECRET", canary),

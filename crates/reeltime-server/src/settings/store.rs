@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use reeltime::store::Prefix;
-use reeltime::store::s3::{Addressing, Credentials, Encryption, S3Options};
+use reeltime::store::s3::{Addressing, Credentials, Encryption, OptionsError, S3Options, is_bucket};
 use reeltime::store::vercel::{Access, VercelOptions};
+use reqwest::Url;
 
 use super::{Rows, text};
 use crate::exit::Usage;
@@ -28,15 +29,14 @@ impl StoreUrl {
         let (scheme, rest) =
             url.split_once("://").ok_or_else(|| format!("is not the address of a store; {forms}"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if !text::is_path(rest) {
+            return Err(format!("has a user or a query, and no store's address takes either; {forms}"));
+        }
         let prefix = || path.parse::<Prefix>().map_err(|why| format!("has a prefix that cannot be: {why}"));
         match scheme {
             "file" if !rest.is_empty() => Ok(Self::Folder(rest.into())),
             "s3" if is_bucket(host) => Ok(Self::S3 { bucket: host.to_owned(), prefix: prefix()? }),
-            "s3" => Err(
-                "names no bucket; write s3://bucket/prefix, with a bucket of 3 to 63 letters, digits, dots \
-                         and dashes"
-                    .to_owned(),
-            ),
+            "s3" => Err(OptionsError::Bucket.to_string()),
             "vercel-blob" if host.is_empty() => Ok(Self::VercelBlob { prefix: prefix()? }),
             "vercel-blob" => {
                 Err("has a host, but the token names the store; write vercel-blob:///prefix".to_owned())
@@ -44,15 +44,6 @@ impl StoreUrl {
             _ => Err(format!("is not the address of a store; {forms}")),
         }
     }
-}
-
-/// What every S3 takes in a name (AWS and most others take no capitals and no underscores; their stores say so).
-fn is_bucket(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    (3..=63).contains(&name.len())
-        && name.bytes().all(allowed)
-        && !name.contains("..")
-        && !name.starts_with(['.', '-'])
 }
 
 impl fmt::Display for StoreUrl {
@@ -71,9 +62,9 @@ impl Rows {
         self.text("store_url").map(|_| self.read("store_url", StoreUrl::parse)).transpose()
     }
 
-    /// How to speak to an S3 store.
-    pub(super) fn s3(&self) -> Result<S3Options, Usage> {
-        Ok(S3Options {
+    /// How to speak to an S3 store about this bucket.
+    pub(super) fn s3(&self, bucket: &str) -> Result<S3Options, Usage> {
+        let options = S3Options {
             endpoint: self.read("s3_endpoint", endpoint)?,
             region: self.text("s3_region"),
             addressing: self.read("s3_path_style", addressing)?,
@@ -82,7 +73,9 @@ impl Rows {
             unsigned_payload: self.read("s3_unsigned_payload", text::boolean)?,
             parts_in_flight: self.read("s3_part_concurrency", text::count)?,
             ..S3Options::default()
-        })
+        };
+        options.check(bucket).map_err(|error| self.row(about(error)).refuse(&error.to_string()))?;
+        Ok(options)
     }
 
     fn s3_credentials(&self) -> Result<Option<Credentials>, Usage> {
@@ -126,15 +119,27 @@ impl Rows {
     }
 }
 
+/// The setting that an error is about.
+const fn about(error: OptionsError) -> &'static str {
+    match error {
+        OptionsError::Bucket | OptionsError::BeforeHost => "store_url",
+        OptionsError::Endpoint | OptionsError::BeforeIp => "s3_endpoint",
+        OptionsError::Region => "s3_region",
+        OptionsError::KeyId => "s3_access_key_id",
+        OptionsError::SessionToken => "s3_session_token",
+        OptionsError::CustomerKey | OptionsError::KmsKey => "s3_encryption_key",
+    }
+}
+
 /// `None` stands for AWS itself.
 fn endpoint(text: &str) -> Result<Option<String>, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match rest {
         _ if text.is_empty() => Ok(None),
-        Some(host) if !host.is_empty() && !host.contains(['?', '#', '@']) => {
+        Some(host) if !host.contains(['?', '#', '@']) && Url::parse(text).is_ok() => {
             Ok(Some(text.trim_end_matches('/').to_owned()))
         }
-        Some(_) | None => Err("is not an endpoint; write for example https://s3.example.com".to_owned()),
+        Some(_) | None => Err(OptionsError::Endpoint.to_string()),
     }
 }
 
@@ -172,7 +177,9 @@ mod tests {
             ("file://", "write file:///path"),
             ("s3:///prefix", "names no bucket"),
             ("s3://a b/c", "names no bucket"),
-            ("s3://user@bucket/c", "names no bucket"),
+            ("s3://user@bucket/c", "has a user"),
+            ("file://user:password@/srv", "has a user"),
+            ("s3://bucket/c?token=t", "a query"),
             ("s3://bucket/../c", "prefix that cannot be"),
             ("s3://bucket/a//b", "prefix that cannot be"),
             ("vercel-blob://store/x", "write vercel-blob:///prefix"),
@@ -186,7 +193,7 @@ mod tests {
     fn an_endpoint_is_a_plain_http_address() {
         assert_eq!(endpoint(""), Ok(None));
         assert_eq!(endpoint("http://127.0.0.1:9000/"), Ok(Some("http://127.0.0.1:9000".into())));
-        for wrong in ["s3.example.com", "https://", "https://key@host", "ftp://host"] {
+        for wrong in ["s3.example.com", "https://", "https://key@host", "ftp://host", "http://:80"] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
     }

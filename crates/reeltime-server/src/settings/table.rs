@@ -24,6 +24,11 @@ impl Setting {
         self.name.replace('_', "-")
     }
 
+    /// Whether a URL may stand in it, and so a password.
+    pub(crate) fn takes_url(&self) -> bool {
+        self.placeholder.contains("URL")
+    }
+
     /// The environment variable.
     pub(crate) fn variable(&self) -> String {
         format!("REELTIME_{}", self.name.to_uppercase())

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use reeltime::recorder::Rendition;
 use reeltime::ship::When;
 use reeltime_core::media::{Container, UnknownContainer};
+use reqwest::Url;
 use secrecy::SecretString;
 
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d`.
@@ -54,17 +57,44 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     if total < 9e15 { Ok(total as u64) } else { Err(wrong()) }
 }
 
-/// Where a collector takes spans: its address, or that and a path.
-pub(crate) fn collector(text: &str) -> Result<Uri, String> {
-    let whole = text.trim_end_matches('/');
+/// Whether what follows a scheme is a place alone. A user or a query would become part of a file's name, and be told
+/// wherever that is.
+pub(crate) fn is_path(rest: &str) -> bool {
+    !rest.contains('?') && !rest.split('/').next().unwrap_or(rest).contains('@')
+}
+
+/// A header and its value.
+pub(crate) type Header = (HeaderName, SecretString);
+
+/// Where a collector takes spans, its address or that and a path; and what says who logs in, where the address does.
+pub(crate) fn collector(text: &str) -> Result<(Uri, Option<Header>), String> {
+    let wrong = || "is no address of a collector; write for example http://127.0.0.1:4318".to_owned();
+    let mut url = Url::parse(text).map_err(|_| wrong())?;
+    let login = login(&url);
+    let bare = url.set_username("").is_ok() && url.set_password(None).is_ok();
+    if !bare || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong());
+    }
+    let whole = url.as_str().trim_end_matches('/');
     let whole = if whole.ends_with("/v1/traces") { whole.to_owned() } else { format!("{whole}/v1/traces") };
-    let url = whole.parse::<Uri>().ok().filter(|url| url.host().is_some());
-    url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")))
-        .ok_or_else(|| "is no address of a collector; write for example http://127.0.0.1:4318".to_owned())
+    let uri = whole.parse::<Uri>().ok();
+    let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    Ok((uri.ok_or_else(wrong)?, login))
+}
+
+/// Who logs in at a URL, as a header (RFC 7617).
+fn login(url: &Url) -> Option<Header> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let login = [decoded(url.username()), decoded(url.password().unwrap_or(""))].join(&b':');
+    let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
+    Some((AUTHORIZATION, value.into()))
 }
 
 /// Headers, as `name=value,name=value`; values may be percent-encoded.
-pub(crate) fn headers(text: &str) -> Result<Vec<(HeaderName, SecretString)>, String> {
+pub(crate) fn headers(text: &str) -> Result<Vec<Header>, String> {
     let wrong = || "is no list of headers; write for example authorization=Bearer%20TOKEN".to_owned();
     let one = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
@@ -172,11 +202,16 @@ mod tests {
 
     #[test]
     fn a_collector_is_an_address_and_its_headers_may_be_encoded() {
-        let to = |text| collector(text).map(|url| url.to_string());
+        let to = |text| collector(text).map(|(url, _)| url.to_string());
         assert_eq!(to("http://127.0.0.1:4318").as_deref(), Ok("http://127.0.0.1:4318/v1/traces"));
         assert_eq!(to("https://otlp.example/base/").as_deref(), Ok("https://otlp.example/base/v1/traces"));
         assert_eq!(to("http://a/v1/traces").as_deref(), Ok("http://a/v1/traces"));
         assert!(to("127.0.0.1:4318").is_err() && to("grpc://a:4317").is_err() && to("").is_err());
+        let (url, login) = collector("http://us%40er:pass@host:1").unwrap();
+        assert_eq!(url.to_string(), "http://host:1/v1/traces");
+        // "us@er:pass"
+        assert_eq!(login.unwrap().1.expose_secret(), "Basic dXNAZXI6cGFzcw==");
+        assert!(collector("http://host?token=t").is_err() && collector("http://a").unwrap().1.is_none());
         let told = headers("authorization=Bearer%20a+b, x-team = voice,").unwrap();
         let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
         assert_eq!(told, [("authorization", "Bearer a+b"), ("x-team", "voice")]);

@@ -102,6 +102,10 @@ fn health(found: &Value) -> String {
     match found["up"].as_bool() {
         Some(true) if found["last_success_at"].is_null() => "not asked yet".to_owned(),
         Some(true) => format!("answers, last at {}", text("last_success_at")),
+        _ if found["failures"] == 0 && found["silent_seconds"].is_number() => format!(
+            "has not answered for {:.0} s, and is waited for",
+            found["silent_seconds"].as_f64().unwrap_or(0.0)
+        ),
         _ => format!(
             "does not answer since {}, {} failures: {}",
             text("away_since"),
@@ -154,6 +158,18 @@ backlog  12 recordings, 3.0 MiB, the oldest for 1:02.0; draining 2.0 KiB/s
 spool    4.0 MiB, room for 1.0 GiB, 3.2 hours of what is being recorded now
 "
         );
+    }
+
+    #[test]
+    fn a_store_that_is_waited_for_is_not_said_to_answer() {
+        let found = |failures| {
+            health(&json!({
+                "up": false, "failures": failures, "last_success_at": "2025-01-02T03:04:05Z", "silent_seconds": 12.4,
+                "away_since": "2025-01-02T03:04:06Z", "last_failure": "in its words",
+            }))
+        };
+        assert_eq!(found(0), "has not answered for 12 s, and is waited for");
+        assert!(found(3).starts_with("does not answer since 2025-01-02T03:04:06Z, 3 failures"));
     }
 
     #[test]

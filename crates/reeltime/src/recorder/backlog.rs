@@ -62,10 +62,15 @@ impl Recorder {
         StoreStatus {
             place: self.inner().store.place(),
             remote: self.inner().store.is_remote(),
-            health: self.inner().watched.health(),
+            health: self.store_health(),
             backlog: self.backlog(),
             readiness: self.readiness(),
         }
+    }
+
+    /// How the store is. Nothing is asked of it.
+    pub fn store_health(&self) -> Health {
+        self.inner().watched.health()
     }
 
     /// What waits for the store.

@@ -291,12 +291,13 @@ impl Recorder {
         // New sessions are refused where less than the reserve is free.
         let spare = config.spool.reserve.saturating_mul(2);
         let bandwidth = (config.upload_bandwidth > 0).then(|| Bandwidth::new(config.upload_bandwidth));
+        let watched = Arc::new(Watched::new(store));
+        let store: Arc<dyn Store> = Arc::<Watched>::clone(&watched);
+        // Outside: to wait for one's turn is no silence of the store's.
         let store = match &bandwidth {
             None => store,
             Some(bandwidth) => Arc::new(Throttled::sharing(store, bandwidth.clone())),
         };
-        let watched = Arc::new(Watched::new(store));
-        let store: Arc<dyn Store> = Arc::<Watched>::clone(&watched);
         let segments = config.segments.clone();
         let segment_sender = SegmentSender::open(segments, &config.data_dir, &store, bandwidth, spare)
             .map_err(Error::Spool)?;
@@ -388,7 +389,7 @@ impl Recorder {
     pub fn readiness(&self) -> Readiness {
         let (recordings, sessions, bytes_per_second) = self.0.registry.figures();
         // Before what it is never more than.
-        let shipped = self.0.ship.figures();
+        let shipped = ship::figures(&self.0);
         Readiness {
             shipped,
             refusal: self.admit().err(),

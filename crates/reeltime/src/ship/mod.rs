@@ -103,21 +103,12 @@ const REFUSED: u8 = 2;
 pub(crate) struct State {
     now: AtomicU8,
     payload: AtomicU64,
-    lag: AtomicU64,
     bundles: AtomicU64,
     /// Somebody waits: a round is made at once.
     pub(crate) hurry: Notify,
 }
 
 impl State {
-    pub(crate) fn figures(&self) -> Shipped {
-        Shipped {
-            payload: self.payload.load(Ordering::Acquire),
-            lag: Duration::from_micros(self.lag.load(Ordering::Relaxed)),
-            bundles: self.bundles.load(Ordering::Relaxed),
-        }
-    }
-
     /// Whether what is received will be shipped.
     pub(crate) fn check(&self) -> Result<(), NotShipping> {
         match self.now.load(Ordering::Acquire) {
@@ -129,6 +120,16 @@ impl State {
 
     fn set(&self, now: u8) {
         self.now.store(now, Ordering::Release);
+    }
+}
+
+/// How it stands. What waits is looked at now: a round may hang.
+pub(crate) fn figures(inner: &Inner) -> Shipped {
+    let state = &inner.ship;
+    Shipped {
+        payload: state.payload.load(Ordering::Acquire),
+        lag: state.check().map(|()| round::lag(inner)).unwrap_or_default(),
+        bundles: state.bundles.load(Ordering::Relaxed),
     }
 }
 

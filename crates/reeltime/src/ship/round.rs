@@ -1,10 +1,10 @@
 //! One round: what is synced and not yet shipped, bundle after bundle, until nothing is left behind.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -68,8 +68,6 @@ pub(super) struct Shipper {
     recalled: bool,
     /// The track with which the next bundle begins.
     turn: usize,
-    /// When all that was synced of a track was in the store.
-    since: HashMap<TrackId, Instant>,
     /// Tracks that cannot be read, which was told.
     unreadable: HashSet<TrackId>,
 }
@@ -81,7 +79,7 @@ impl Shipper {
         self.begin(inner.node.tenure());
         self.recall(recorder).await;
         let shipped = self.ship(recorder).await;
-        self.tell(inner);
+        inner.ship.bundles.store(self.ledger.len() as u64, Ordering::Relaxed);
         shipped?;
         self.tidy(inner).await
     }
@@ -127,7 +125,6 @@ impl Shipper {
         // What an earlier process began may be in its bundles.
         tracks.retain(|track| self.recalled || track.log.is_ours());
         let live: HashSet<_> = tracks.iter().map(|track| track.log.id()).collect();
-        self.since.retain(|id, _| live.contains(id));
         self.unreadable.retain(|id| live.contains(id));
         loop {
             let mut more = true;
@@ -155,7 +152,7 @@ impl Shipper {
 
     /// What goes into the next bundle, of all tracks in turn; whether that is not all there is.
     fn plan(&mut self, tracks: &[Track]) -> (Vec<Portion>, bool) {
-        let (count, now) = (tracks.len(), Instant::now());
+        let count = tracks.len();
         let share = (bundle::MOST / count.max(1)).max(SHARE as usize) as u64;
         let (mut left, mut portions, mut seen) = (bundle::MOST as u64, Vec::new(), 0);
         for at in 0..count {
@@ -164,11 +161,7 @@ impl Shipper {
             }
             seen += 1;
             let track = &tracks[(self.turn + at) % count];
-            let Some(next) = track.log.to_ship(share.min(left)) else {
-                self.since.insert(track.log.id(), now);
-                continue;
-            };
-            self.since.entry(track.log.id()).or_insert(now);
+            let Some(next) = track.log.to_ship(share.min(left)) else { continue };
             left -= size(&next);
             portions.push(Portion { track: track.clone(), next });
         }
@@ -198,7 +191,7 @@ impl Shipper {
         }
         if writer.is_empty() {
             // Their files are in the store already: only the positions move.
-            portions.iter().for_each(|portion| commit(recorder.inner(), portion));
+            portions.iter().for_each(|portion| commit(recorder.inner(), portion, at));
             return Ok(None);
         }
         let start = writer.len() as u64;
@@ -240,23 +233,11 @@ impl Shipper {
         crash::point("bundle_put");
         self.ledger.note(made.name, made.owners);
         for portion in &made.portions {
-            commit(inner, portion);
-            if !portion.next.more {
-                self.since.insert(portion.track.log.id(), made.at);
-            }
+            commit(inner, portion, made.at);
         }
         metrics::counter!("reeltime_bundles_total").increment(1);
         metrics::counter!("reeltime_bundle_bytes_total").increment(made.bytes.len() as u64);
         crash::point("shipped");
-    }
-
-    /// The figures.
-    fn tell(&self, inner: &Inner) {
-        let waiting = tracks(inner).into_iter().filter(|track| track.log.to_ship(1).is_some());
-        let since = waiting.filter_map(|track| self.since.get(&track.log.id()));
-        let lag = since.map(Instant::elapsed).max().unwrap_or_default();
-        inner.ship.lag.store(lag.as_micros() as u64, Ordering::Relaxed);
-        inner.ship.bundles.store(self.ledger.len() as u64, Ordering::Relaxed);
     }
 
     /// Deletes bundles that nobody needs any more, some in each round.
@@ -266,6 +247,12 @@ impl Shipper {
         }
         delete(inner, inner.node.id, &mut self.doomed).await
     }
+}
+
+/// For how long what is synced has waited, at the worst of all tracks.
+pub(super) fn lag(inner: &Inner) -> Duration {
+    let since = tracks(inner).into_iter().filter_map(|track| track.log.waits_since());
+    since.map(|since| since.elapsed()).max().unwrap_or_default()
 }
 
 /// Every track of a recording that is not published, but those that another node finishes.
@@ -285,8 +272,10 @@ fn size(next: &Shippable) -> u64 {
     next.pieces.iter().map(|piece| piece.bytes.end - piece.bytes.start).sum()
 }
 
-fn commit(inner: &Inner, Portion { track, next }: &Portion) {
-    track.log.set_shipped(next.to, size(next), |payload| {
+/// Of what was planned by `at`.
+fn commit(inner: &Inner, Portion { track, next }: &Portion, at: Instant) {
+    let then = (!next.more).then_some(at);
+    track.log.set_shipped(next.to, size(next), then, |payload| {
         inner.ship.payload.fetch_add(payload, Ordering::Release);
     });
 }

@@ -1,6 +1,7 @@
 //! What of a track is synced, file by file, and how much of that is in the store.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use reeltime_core::bundle::Kind;
 
@@ -47,19 +48,34 @@ pub(super) struct Reached {
     /// By number: one, and another for each that failed or whose process died.
     files: Vec<Extent>,
     shipped: Extent,
+    /// Since when something of it waits; `None` where all is shipped.
+    since: Option<Instant>,
 }
 
 impl Reached {
-    pub(super) const fn new(files: Vec<Extent>) -> Self {
-        Self { files, shipped: Extent { number: 0, log: 0, sound: 0, samples: 0, payload: 0 } }
+    pub(super) fn new(files: Vec<Extent>) -> Self {
+        let mut found = Self { files, ..Self::default() };
+        found.note_waiting(Instant::now());
+        found
+    }
+
+    /// Since when the oldest that is synced and not shipped has been so.
+    pub(super) const fn waits_since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// What waits has waited since `now` at the latest.
+    fn note_waiting(&mut self, now: Instant) {
+        self.since = self.next(1).map(|_| self.since.unwrap_or(now));
     }
 
     /// More of the file is synced, or the first of a new one.
-    pub(super) fn synced(&mut self, reach: Extent) {
+    pub(super) fn synced(&mut self, reach: Extent, now: Instant) {
         match self.files.last_mut().filter(|last| last.number == reach.number) {
             Some(last) => *last = reach,
             None => self.files.push(reach),
         }
+        self.note_waiting(now);
     }
 
     /// What follows what is shipped: `most` bytes at most. Nothing where all is shipped.
@@ -83,14 +99,19 @@ impl Reached {
         (at != self.shipped).then_some(Shippable { pieces, to: at, more })
     }
 
-    pub(super) fn ship(&mut self, to: Extent) {
+    /// It is shipped up to `to`: all that was synced at `then`, where that is said.
+    pub(super) fn ship(&mut self, to: Extent, then: Option<Instant>) {
         self.shipped = to;
+        if then.is_some() {
+            self.since = self.since.max(then);
+        }
+        self.note_waiting(Instant::now());
     }
 
     /// Whatever is synced by now is in the store already.
     pub(super) fn ship_all(&mut self) -> Option<Extent> {
         let to = self.next(u64::MAX)?.to;
-        self.ship(to);
+        self.ship(to, None);
         Some(to)
     }
 
@@ -101,10 +122,16 @@ impl Reached {
     /// Goes back to the beginning: what was shipped is no longer to be counted on.
     pub(super) fn start_over(&mut self) {
         self.shipped = Extent::default();
+        self.note_waiting(Instant::now());
     }
 
     /// Skips what `held` says is in the store: bytes from a file's beginning. Never goes back.
     pub(super) fn skip(&mut self, held: impl Fn(u32, Kind) -> u64) {
+        self.skip_files(held);
+        self.note_waiting(Instant::now());
+    }
+
+    fn skip_files(&mut self, held: impl Fn(u32, Kind) -> u64) {
         let first = self.shipped.number;
         for file in self.files.iter().filter(|file| file.number >= first) {
             let before = self.shipped;
@@ -134,6 +161,8 @@ fn take(pieces: &mut Vec<Piece>, left: &mut u64, file: (u32, Kind), at: &mut u64
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn reach(number: u32, log: u64, sound: u64, samples: u64) -> Extent {
@@ -147,29 +176,29 @@ mod tests {
     #[test]
     fn the_sound_goes_before_the_log_that_speaks_of_it_and_samples_count_once_both_are_there() {
         let mut track = Reached::default();
-        track.synced(reach(0, 100, 1_000, 500));
+        track.synced(reach(0, 100, 1_000, 500), Instant::now());
         let first = track.next(600).unwrap();
         assert_eq!(
             (first.pieces, first.to.samples, first.more),
             (vec![piece(0, Kind::Sound, 0..600)], 0, true)
         );
-        track.ship(first.to);
+        track.ship(first.to, None);
         let second = track.next(600).unwrap();
         assert_eq!(second.pieces, [piece(0, Kind::Sound, 600..1_000), piece(0, Kind::Log, 0..100)]);
         assert_eq!((second.to.samples, second.more), (500, false));
-        track.ship(second.to);
+        track.ship(second.to, None);
         assert_eq!(track.next(600), None);
     }
 
     #[test]
     fn a_poisoned_file_counts_up_to_where_it_was_synced_and_the_next_follows() {
         let mut track = Reached::default();
-        track.synced(reach(0, 100, 0, 10));
-        track.synced(reach(2, 50, 0, 20));
+        track.synced(reach(0, 100, 0, 10), Instant::now());
+        track.synced(reach(2, 50, 0, 20), Instant::now());
         let next = track.next(u64::MAX).unwrap();
         assert_eq!(next.pieces, [piece(0, Kind::Log, 0..100), piece(2, Kind::Log, 0..50)]);
-        track.ship(next.to);
-        track.synced(reach(2, 70, 0, 30));
+        track.ship(next.to, None);
+        track.synced(reach(2, 70, 0, 30), Instant::now());
         assert_eq!(track.next(u64::MAX).unwrap().pieces, [piece(2, Kind::Log, 50..70)]);
         track.start_over();
         assert_eq!(
@@ -190,8 +219,29 @@ mod tests {
         let next = track.next(u64::MAX).unwrap();
         assert_eq!(next.pieces, [piece(1, Kind::Sound, 300..400), piece(1, Kind::Log, 0..80)]);
         assert_eq!(next.to.samples, 9);
-        track.ship(next.to);
+        track.ship(next.to, None);
         track.skip(|_, _| 0);
         assert_eq!(track.next(u64::MAX), None, "it never goes back");
+    }
+
+    #[test]
+    fn what_waits_has_waited_since_it_was_synced() {
+        let (start, mut track) = (Instant::now(), Reached::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(track.waits_since(), None);
+        track.synced(reach(0, 10, 0, 10), at(1));
+        track.synced(reach(0, 20, 0, 20), at(2));
+        assert_eq!(track.waits_since(), Some(at(1)), "the oldest counts");
+        let all = track.next(u64::MAX).unwrap();
+        track.synced(reach(0, 30, 0, 30), at(9));
+        track.ship(all.to, Some(at(3)));
+        assert_eq!(track.waits_since(), Some(at(3)), "what came later was not there yet");
+        let part = track.next(5).unwrap();
+        track.ship(part.to, None);
+        assert_eq!(track.waits_since(), Some(at(3)), "the rest of what was there waits on");
+        track.ship(track.next(u64::MAX).unwrap().to, Some(at(10)));
+        assert_eq!(track.waits_since(), None);
+        track.start_over();
+        assert!(track.waits_since().is_some());
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reeltime_core::bundle::Kind;
 use reeltime_core::id::TrackId;
@@ -402,7 +402,7 @@ impl TrackLog {
     pub(super) fn set_synced(&self, number: u32, mark: Mark) {
         let samples = mark.samples.min(self.lock().ack_limit);
         let Mark { offset: log, sound, payload, .. } = mark;
-        self.reached().synced(Extent { number, log, sound, samples, payload });
+        self.reached().synced(Extent { number, log, sound, samples, payload }, Instant::now());
         advance(&self.synced, &self.on_synced, samples);
     }
 
@@ -415,13 +415,18 @@ impl TrackLog {
         self.reached().next(most)
     }
 
-    /// What [`Self::to_ship`] gave is in the store: its bytes. `count` is told the bytes of payload that this adds, before
-    /// anybody else learns of it.
-    pub(crate) fn set_shipped(&self, to: Extent, bytes: u64, count: impl FnOnce(u64)) {
+    /// Since when the oldest that is synced and not in the store has been so; `None` where nothing is.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.reached().waits_since()
+    }
+
+    /// What [`Self::to_ship`] gave is in the store: its bytes, and so all that was synced at `then`, where that is said.
+    /// `count` is told the bytes of payload that this adds, before anybody else learns of it.
+    pub(crate) fn set_shipped(&self, to: Extent, bytes: u64, then: Option<Instant>, count: impl FnOnce(u64)) {
         let before = {
             let mut reached = self.reached();
             let before = reached.shipped().payload;
-            reached.ship(to);
+            reached.ship(to, then);
             before
         };
         self.shipped_bytes.fetch_add(bytes, Ordering::Relaxed);

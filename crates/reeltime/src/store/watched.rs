@@ -6,11 +6,11 @@ use std::future::ready;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use metrics::{counter, gauge};
+use metrics::{CounterFn, counter, gauge};
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::time::UtcMicros;
 
@@ -30,6 +30,81 @@ pub struct Health {
     pub failures: u32,
     /// Since when it has not answered; `None` while it does.
     pub away_since: Option<UtcMicros>,
+    /// For how long requests have waited without any answer, where that is longer than an answer takes.
+    pub silent: Option<Duration>,
+}
+
+/// No answer takes longer, but those to what is large ([`is_quick`]).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is under way, and since when nothing was heard meanwhile.
+#[derive(Debug, Default)]
+struct Silence {
+    under_way: usize,
+    since: Option<Instant>,
+}
+
+impl Silence {
+    fn asked(&mut self, now: Instant) {
+        self.under_way += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// An answer came, or something of a body was taken.
+    fn heard(&mut self, now: Instant) {
+        self.since = (self.under_way > 0).then_some(now);
+    }
+
+    /// A request is over; whether it was answered is told by [`Self::heard`].
+    fn over(&mut self) {
+        self.under_way -= 1;
+        if self.under_way == 0 {
+            self.since = None;
+        }
+    }
+
+    fn lasts(&self, now: Instant) -> Option<Duration> {
+        let lasts = now.saturating_duration_since(self.since?);
+        (lasts > PATIENCE).then_some(lasts)
+    }
+}
+
+/// A request that is under way, also where nobody waits for it to its end.
+struct Asking<'a>(&'a Listening);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.silence().over();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Listening(Mutex<Silence>);
+
+impl Listening {
+    fn silence(&self) -> MutexGuard<'_, Silence> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        self.silence().asked(Instant::now());
+        Asking(self)
+    }
+}
+
+/// What is taken of a body is a sign of life.
+impl CounterFn for Listening {
+    fn increment(&self, _: u64) {
+        self.silence().heard(Instant::now());
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+/// Whether an answer takes as long as an answer takes: a part is mebibytes over whatever line there is, and a store may put
+/// a large object together for minutes.
+fn is_quick(verb: &str) -> bool {
+    !matches!(verb, "part" | "complete")
 }
 
 /// A store that keeps count. Metrics: `reeltime_store_requests_total{verb,outcome}`, `reeltime_store_bytes_total{verb}`,
@@ -38,18 +113,26 @@ pub struct Health {
 pub struct Watched {
     store: Arc<dyn Store>,
     health: Mutex<Health>,
+    silence: Arc<Listening>,
 }
 
 impl Watched {
     /// Watches `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
         gauge!("reeltime_store_up").set(1.0);
-        Self { store, health: Mutex::default() }
+        Self { store, health: Mutex::default(), silence: Arc::default() }
     }
 
     /// Its health now.
     pub fn health(&self) -> Health {
-        self.lock().clone()
+        let silent = self.silence.silence().lasts(Instant::now());
+        self.lock().clone().with(silent, Clock::utc())
+    }
+
+    /// A body on its way into the store.
+    fn sent(&self, body: ByteStream) -> ByteStream {
+        let heard: Arc<Listening> = Arc::clone(&self.silence);
+        body.counted(bytes("put")).counted(metrics::Counter::from_arc(heard))
     }
 
     fn lock(&self) -> MutexGuard<'_, Health> {
@@ -63,7 +146,10 @@ impl Watched {
         key: impl Display,
         asked: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let asking = is_quick(verb).then(|| self.silence.asking());
         let answer = spans::store((verb, &key), asked).await;
+        drop(asking);
+        self.silence.silence().heard(Instant::now());
         let failed = answer.as_ref().err().filter(|error| is_the_stores(error));
         let outcome = match failed {
             None => "ok",
@@ -78,6 +164,20 @@ impl Watched {
 }
 
 impl Health {
+    /// Whether it answers, or was not asked yet.
+    pub const fn is_up(&self) -> bool {
+        self.away_since.is_none()
+    }
+
+    /// Who says nothing is away, also before a request is given up.
+    fn with(mut self, silent: Option<Duration>, now: UtcMicros) -> Self {
+        if let Some(silent) = silent {
+            let micros = i64::try_from(silent.as_micros()).unwrap_or(i64::MAX);
+            self.away_since.get_or_insert(UtcMicros(now.0.saturating_sub(micros)));
+        }
+        Self { silent, ..self }
+    }
+
     fn note(&mut self, failure: Option<String>, now: UtcMicros) {
         match failure {
             None => {
@@ -123,11 +223,11 @@ fn bytes(verb: &'static str) -> metrics::Counter {
 #[async_trait]
 impl Store for Watched {
     async fn put(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
-        self.note("put", key, self.store.put(key, body.counted(bytes("put")))).await
+        self.note("put", key, self.store.put(key, self.sent(body))).await
     }
 
     async fn put_free(&self, key: &ObjectKey, body: ByteStream) -> Result<ObjectMeta, StoreError> {
-        self.note("put", key, self.store.put_free(key, body.counted(bytes("put")))).await
+        self.note("put", key, self.store.put_free(key, self.sent(body))).await
     }
 
     async fn adopt(&self, key: &ObjectKey, file: &Path) -> Result<Option<ObjectMeta>, StoreError> {
@@ -214,5 +314,38 @@ impl PartStore for Watched {
     async fn abort(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StoreError> {
         let (parts, inner) = parts_of(&*self.store, key)?;
         self.note("abort", key, parts.abort(&inner, upload)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_silent_where_something_was_asked_and_nothing_heard() {
+        let (start, mut silence) = (Instant::now(), Silence::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(silence.lasts(at(60)), None, "it was not asked");
+        silence.asked(at(60));
+        silence.asked(at(63));
+        assert_eq!(silence.lasts(at(65)), None, "an answer takes a while");
+        assert_eq!(silence.lasts(at(66)), Some(Duration::from_secs(6)));
+        silence.over();
+        silence.heard(at(67));
+        assert_eq!(silence.lasts(at(68)), None, "another request was answered");
+        assert_eq!(silence.lasts(at(73)), Some(Duration::from_secs(6)));
+        silence.over();
+        silence.heard(at(74));
+        assert_eq!(silence.lasts(at(99)), None, "nobody waits");
+    }
+
+    #[test]
+    fn who_is_silent_is_away_since_then() {
+        let now = UtcMicros(100_000_000);
+        let told = Health::default().with(Some(Duration::from_secs(7)), now);
+        assert_eq!((told.is_up(), told.away_since), (false, Some(UtcMicros(93_000_000))));
+        let before = Health { away_since: Some(UtcMicros(5)), ..Health::default() };
+        assert_eq!(before.with(Some(Duration::from_secs(7)), now).away_since, Some(UtcMicros(5)));
+        assert!(Health::default().with(None, now).is_up());
     }
 }

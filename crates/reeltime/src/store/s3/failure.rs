@@ -6,6 +6,7 @@ use std::io;
 use object_store::client::{HttpError, HttpErrorKind};
 use reeltime_core::keys::ObjectKey;
 
+use super::address::Address;
 use super::wire::Answer;
 use crate::store::StoreError;
 
@@ -18,6 +19,7 @@ pub(super) struct Asked<'a> {
     pub(super) right: &'static str,
     pub(super) bucket: &'a str,
     pub(super) region: &'a str,
+    pub(super) address: &'a Address,
 }
 
 /// How a request failed.
@@ -62,13 +64,28 @@ impl Asked<'_> {
         if let Some(answer) = chain.iter().find_map(|error| error.downcast_ref::<Answer>()) {
             return self.answer(answer);
         }
+        let at = &self.address.endpoint;
         Failure::Other(match chain.iter().find_map(|error| tls(*error)) {
-            Some(why) => self.refused(format!(
-                "its certificate is not trusted ({why}): correct the endpoint, or install the certificate's authority \
-                 on this machine"
+            Some(why @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) => self
+                .refused(format!(
+                    "the certificate of {at} is not trusted ({why}): correct the endpoint, or install the \
+                     certificate's authority on this machine"
+                )),
+            Some(rustls::Error::InvalidMessage(_)) => self.refused(format!(
+                "what answers at {at} does not speak TLS: write http:// into s3_endpoint (AWS_ENDPOINT_URL_S3), or \
+                 the port of its https"
             )),
-            None => self.unavailable(transport(&chain)),
+            Some(_) | None => self.unavailable(format!("{at} {}: {}", transport(&chain), self.look())),
         })
+    }
+
+    /// The setting that says where the store is.
+    const fn look(&self) -> &'static str {
+        if self.address.is_aws {
+            "look at s3_region (AWS_REGION), and at this machine's network"
+        } else {
+            "look at s3_endpoint (AWS_ENDPOINT_URL_S3), and whether the store runs"
+        }
     }
 
     fn answer(&self, answer: &Answer) -> Failure {
@@ -126,6 +143,10 @@ impl Asked<'_> {
                 format!("the keys do not have the right to do this: allow {right} in their policy ({answer})")
             }
             (501, _) => format!("it does not know this part of S3 ({answer})"),
+            // As of a web server whose port wants https.
+            (_, "") if answer.message.is_empty() => {
+                format!("{answer} at {}, and does not say why: {}", self.address.endpoint, self.look())
+            }
             _ => answer.to_string(),
         }
     }
@@ -148,15 +169,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
     chain
 }
 
-/// What TLS has against the other side; nothing that passes.
-fn tls(error: &(dyn Error + 'static)) -> Option<String> {
+/// What TLS has against the other side.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return tls(inner);
     }
-    let error = error.downcast_ref::<rustls::Error>()?;
-    let is_about_trust =
-        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
-    is_about_trust.then(|| error.to_string())
+    error.downcast_ref()
 }
 
 /// No answer, or half of one. The innermost error is the one that says something.
@@ -164,10 +182,10 @@ fn transport(chain: &[&(dyn Error + 'static)]) -> String {
     let kind = chain.iter().find_map(|error| error.downcast_ref::<HttpError>()).map(HttpError::kind);
     let innermost = chain.last().map(ToString::to_string).unwrap_or_default();
     match kind {
-        Some(HttpErrorKind::Timeout) => "it does not answer in time".to_owned(),
-        Some(HttpErrorKind::Connect) => format!("it cannot be reached: {innermost}"),
-        Some(_) => format!("the connection broke: {innermost}"),
-        None => format!("its answer cannot be understood: {innermost}"),
+        Some(HttpErrorKind::Timeout) => "does not answer in time".to_owned(),
+        Some(HttpErrorKind::Connect) => format!("cannot be reached ({innermost})"),
+        Some(_) => format!("broke the connection ({innermost})"),
+        None => format!("gave an answer that cannot be understood ({innermost})"),
     }
 }
 
@@ -176,7 +194,10 @@ mod tests {
     use super::*;
 
     fn failure(source: impl Error + Send + Sync + 'static, kind: HttpErrorKind) -> StoreError {
-        let asked = Asked { what: "k", right: "s3:PutObject", bucket: "bucket", region: "us-east-1" };
+        let endpoint = "https://s3.example:9000".to_owned();
+        let address = &Address { endpoint, in_host: false, is_aws: false };
+        let asked =
+            Asked { what: "k", right: "s3:PutObject", bucket: "bucket", region: "us-east-1", address };
         let error =
             object_store::Error::Generic { store: "S3", source: Box::new(HttpError::new(kind, source)) };
         asked.failure(&error).of(&ObjectKey::new("k").unwrap())
@@ -198,7 +219,16 @@ mod tests {
     fn what_gives_no_answer_passes() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let error = failure(refused, HttpErrorKind::Connect);
-        assert!(error.is_passing() && error.to_string().contains("cannot be reached"), "{error}");
+        let told = "https://s3.example:9000 cannot be reached (connection refused): look at s3_endpoint";
+        assert!(error.is_passing() && error.to_string().contains(told), "{error}");
+    }
+
+    #[test]
+    fn an_answer_without_tls_is_told_with_what_to_write() {
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let error = failure(io::Error::other(plain), HttpErrorKind::Connect);
+        let told = "https://s3.example:9000 does not speak TLS: write http:// into s3_endpoint";
+        assert!(!error.is_passing() && error.to_string().contains(told), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use reqwest::Method;
 
 use super::{ByteSender, ByteStream, CHUNK, ObjectMeta, PartStore, Prefix, Signed, Store, StoreError};
 
+mod address;
 mod failure;
 mod left;
 mod options;
@@ -28,6 +29,8 @@ mod parts;
 mod put;
 mod wire;
 
+use address::Address;
+pub use address::{OptionsError, is_bucket};
 use failure::{Asked, Failure};
 use left::Left;
 pub use options::{Addressing, Credentials, Encryption, S3Options};
@@ -56,6 +59,7 @@ pub struct S3Store {
     client: AmazonS3,
     bucket: String,
     region: String,
+    address: Address,
     prefix: Prefix,
     parts_in_flight: usize,
     left: Left,
@@ -73,14 +77,18 @@ impl S3Store {
     /// # Errors
     /// [`StoreError::Refused`] where the options make no sense.
     pub fn open(bucket: &str, prefix: Prefix, options: &S3Options) -> Result<Self, StoreError> {
-        let region = options.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+        let region = options.region().to_owned();
         let refused = |why: String| StoreError::Refused { what: format!("s3://{bucket}/{prefix}"), why };
-        let builder =
-            encrypted(addressed(builder(bucket, &region, options), bucket, options), &options.encryption);
+        let address = options.check(bucket).and_then(|()| options.address(bucket));
+        let address = address.map_err(|error| refused(error.to_string()))?;
+        let builder = builder(bucket, options)
+            .with_endpoint(&address.endpoint)
+            .with_virtual_hosted_style_request(address.in_host);
+        let builder = encrypted(builder, &options.encryption);
         let client = builder.build().map_err(|error| refused(error.to_string()))?;
         let parts_in_flight = options.parts_in_flight.max(1);
         let left = Left::default();
-        Ok(Self { client, bucket: bucket.to_owned(), region, prefix, parts_in_flight, left })
+        Ok(Self { client, bucket: bucket.to_owned(), region, address, prefix, parts_in_flight, left })
     }
 
     /// Where `key` lies in the bucket.
@@ -98,7 +106,7 @@ impl S3Store {
 
     /// What was asked for, to explain a failure with.
     fn asked<'a>(&'a self, what: &'a str, right: &'static str) -> Asked<'a> {
-        Asked { what, right, bucket: &self.bucket, region: &self.region }
+        Asked { what, right, bucket: &self.bucket, region: &self.region, address: &self.address }
     }
 
     async fn look(&self, key: &ObjectKey, options: GetOptions) -> Result<GetResult, Failure> {
@@ -213,7 +221,7 @@ fn first_byte() -> GetOptions {
     ranged(0..1)
 }
 
-fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
+fn builder(bucket: &str, options: &S3Options) -> AmazonS3Builder {
     let retry = object_store::RetryConfig {
         backoff: object_store::BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -225,7 +233,7 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
     };
     let builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(region)
+        .with_region(options.region())
         .with_retry(retry)
         .with_unsigned_payload(options.unsigned_payload)
         .with_disable_bulk_delete(true)
@@ -242,23 +250,6 @@ fn builder(bucket: &str, region: &str, options: &S3Options) -> AmazonS3Builder {
                 _ => builder,
             }
         }),
-    }
-}
-
-/// Where there is an endpoint, `object_store` wants the bucket in it when requests are to name it in the host.
-fn addressed(builder: AmazonS3Builder, bucket: &str, options: &S3Options) -> AmazonS3Builder {
-    let in_host = match options.addressing {
-        Addressing::Auto => options.endpoint.is_none() && !bucket.contains('.'),
-        Addressing::Path => false,
-        Addressing::VirtualHost => true,
-    };
-    let builder = builder.with_virtual_hosted_style_request(in_host);
-    match &options.endpoint {
-        Some(endpoint) if in_host => {
-            builder.with_endpoint(endpoint.replacen("://", &format!("://{bucket}."), 1))
-        }
-        Some(endpoint) => builder.with_endpoint(endpoint),
-        None => builder,
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// How requests name the bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addressing {
-    /// In the path where there is an endpoint, or a dot in the bucket's name (no certificate covers that as a host);
-    /// else in the host.
+    /// In the path where there is an endpoint, a dot in the bucket's name (no certificate covers that as a host), or
+    /// a name that no host can have; else in the host.
     #[default]
     Auto,
     /// `https://host/bucket/key`

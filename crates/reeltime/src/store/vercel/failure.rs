@@ -62,6 +62,7 @@ impl Failure {
         if error.is_builder() {
             return Self::NotTheService;
         }
+        let at = error.url().map_or_else(|| "it".to_owned(), |url| url.origin().ascii_serialization());
         let error = error.without_url();
         let mut why = error.to_string();
         let mut cause = error.source();
@@ -69,7 +70,9 @@ impl Failure {
             why = format!("{why}: {inner}");
             cause = inner.source();
         }
-        Self::Away(why)
+        Self::Away(format!(
+            "{at} gives no answer ({why}): look at VERCEL_BLOB_API_URL, and at this machine's network"
+        ))
     }
 
     /// An answer that is no success: its status, `Retry-After` in seconds, and the body.
