@@ -136,15 +136,13 @@ impl Recorder {
         Ok(manifest.into_iter().flat_map(|manifest| manifest.tracks).map(|track| track.id).collect())
     }
 
-    /// Its owner deleted it: nothing of it may stay. What the store does not let go of now, the sweep removes.
+    /// Its owner deleted it: nothing of it may stay.
     async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
         let Some(removed) = self.bury(&recording.tenant, recording.id).await? else { return Ok(()) };
         for log in recording.tracks() {
             self.inner().spool.discard(log.id(), &removed).map_err(Error::Spool)?;
         }
-        if let Err(error) = self.remove_bytes(&recording.tenant, &removed).await {
-            warn!(recording = %recording.id, %error, "cannot remove all of a deleted recording yet; trying again");
-        }
+        self.remove_bytes(&recording.tenant, &removed).await;
         Ok(())
     }
 
