@@ -61,6 +61,7 @@ macro_rules! catalogue_contract {
             a_closed_catalogue_says_so,
             a_session_is_recorded_once_at_a_time,
             a_segment_is_announced_once_under_a_key_of_its_own,
+            a_segment_of_unknown_size_is_the_same_once_it_is_kept,
             what_is_kept_of_a_segment_is_published_with_its_object,
         }
     };

@@ -101,6 +101,22 @@ pub async fn a_segment_is_announced_once_under_a_key_of_its_own(catalogue: &dyn 
     Ok(())
 }
 
+/// Nobody said its size: kept and announced again, it is the same by its file's name.
+pub async fn a_segment_of_unknown_size_is_the_same_once_it_is_kept(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    let unknown = |upload| NewSegment { size: None, ..segment("u", 0, upload) };
+    let first = catalogue.announce_segment(TENANT, &unknown(1)).await?;
+    let (id, key) = (first.id, first.key.clone());
+    catalogue.stage(&object_of(id)).await?;
+    let kept = KeptSegment { id, key, size: 44, crc32c: Some(7), logged: true };
+    catalogue.keep_segment(TENANT, &kept).await?;
+    let again = catalogue.announce_segment(TENANT, &unknown(2)).await?;
+    assert_eq!((again.id, again.state, again.size), (id, SegmentState::Logged, Some(44)));
+    let other = NewSegment { file_name: "other.wav".to_owned(), ..unknown(3) };
+    assert_ne!(catalogue.announce_segment(TENANT, &other).await?.id, id);
+    Ok(())
+}
+
 /// Its row and its object change together; what came is never missing.
 pub async fn what_is_kept_of_a_segment_is_published_with_its_object(catalogue: &dyn Catalogue) -> Outcome {
     catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;

@@ -77,8 +77,8 @@ pub struct SegmentRecording {
     pub finalized_at: Option<UtcMicros>,
 }
 
-/// A segment to announce. User, index, start, size and format together tell one from another: announced again, it is
-/// the same.
+/// A segment to announce. User, index, start, size and format together tell one from another, and the file's name where
+/// the size is not known: announced again, it is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSegment {
     /// The id it gets if it is new.

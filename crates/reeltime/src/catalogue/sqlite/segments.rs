@@ -245,11 +245,12 @@ async fn announce(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> 
     }
 }
 
-/// The same segment, announced before.
+/// The same segment, announced before. Of one whose size nobody said, the row has a size once it is kept: then its file's
+/// name tells.
 async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Result<Option<Uuid>, Failure> {
     let row = sqlx::query(
         "SELECT id FROM segments WHERE tenant_id = ?1 AND recording_id = ?2 AND user_id = ?3 AND segment_index = ?4
-            AND starts_at = ?5 AND size IS ?6 AND format = ?7",
+            AND starts_at = ?5 AND format = ?7 AND (size IS ?6 OR (?6 IS NULL AND file_name = ?8))",
     )
     .bind(tenant)
     .bind(blob(new.recording.0))
@@ -258,6 +259,7 @@ async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Res
     .bind(new.starts_at.0)
     .bind(new.size.map(|size| integer(size, "bytes")).transpose()?)
     .bind(new.format.name())
+    .bind(&new.file_name)
     .fetch_optional(db)
     .await?;
     Ok(row.as_ref().map(|row| uuid(row, "id")).transpose()?.flatten())
