@@ -170,6 +170,12 @@ impl Recorder {
             {
                 continue;
             }
+            if let Some(row) = self.inner().catalogue.segment_recording(DEFAULT_TENANT, id).await? {
+                let tenant = DEFAULT_TENANT;
+                let recording = self.receiving(tenant, id, &row.session_id, row.created_at, row.begun_at);
+                let _ = self.publish_empty(&recording).await?;
+                continue;
+            }
             warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");
             let _ = self.bury(DEFAULT_TENANT, id).await?;
         }

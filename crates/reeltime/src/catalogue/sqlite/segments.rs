@@ -1,5 +1,7 @@
 //! The rows of segments.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use reeltime_core::id::{NodeId, RecordingId};
@@ -12,11 +14,12 @@ use uuid::Uuid;
 
 use super::SqliteCatalogue;
 use super::failure::Failure;
+use super::figures;
 use super::read::{blob, key, parsed, unsigned, uuid};
 use super::write::{self, integer};
 use crate::catalogue::{
-    Catalogue, CatalogueError, KeptSegment, NewRecording, NewSegment, Segment, SegmentRecording, SegmentRows,
-    SegmentsStatus,
+    Catalogue, CatalogueError, FileFigures, KeptSegment, NewRecording, NewSegment, Segment, SegmentRecording,
+    SegmentRows, SegmentsStatus,
 };
 
 /// How many numbered forms of a key are tried.
@@ -117,6 +120,15 @@ impl SegmentRows for SqliteCatalogue {
             rows.map(|row| to_segment(&row?)).try_collect::<Vec<_>>().await
         };
         self.explain(found.await)
+    }
+
+    async fn file_figures(
+        &self,
+        tenant: &str,
+        recordings: &[RecordingId],
+    ) -> Result<HashMap<RecordingId, FileFigures>, CatalogueError> {
+        let mut db = self.reader().await?;
+        self.explain(figures::of(&mut db, tenant, recordings).await)
     }
 
     async fn keep_segment(&self, tenant: &str, kept: &KeptSegment) -> Result<(), CatalogueError> {
@@ -406,7 +418,7 @@ fn to_recording(row: &SqliteRow) -> Result<SegmentRecording, Failure> {
     })
 }
 
-fn to_segment(row: &SqliteRow) -> Result<Segment, Failure> {
+pub(super) fn to_segment(row: &SqliteRow) -> Result<Segment, Failure> {
     let id = |column| -> Result<Uuid, Failure> {
         Ok(uuid(row, column)?.ok_or(CatalogueError::Unreadable { what: column })?)
     };

@@ -298,7 +298,7 @@ impl Recorder {
         Ok(known)
     }
 
-    fn receiving(
+    pub(crate) fn receiving(
         &self,
         tenant: &str,
         id: RecordingId,
@@ -411,10 +411,7 @@ impl Recorder {
     ) -> Result<Option<SegmentRecording>, ReceiveError> {
         let Some(row) = self.inner().catalogue.segment_recording(tenant, id).await? else { return Ok(None) };
         let there = self.inner().catalogue.get(tenant, id).await?.is_some();
-        // One of nothing at all is no recording once it is over, and is told of all the same.
-        let empty =
-            row.finalized_at.is_some() && self.inner().catalogue.segments(tenant, id).await?.is_empty();
-        Ok((there || empty).then_some(row))
+        Ok(there.then_some(row))
     }
 
     /// The segments of a recording, by number.
