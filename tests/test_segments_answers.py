@@ -55,6 +55,17 @@ def test_the_list_and_each_recording_tell_the_same_figures(new_server):
     assert [len(listed[each]["missingSegments"]) for each in (live.id, *finished)] == [0, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("control", ["pause", "resume", "stop"])
+def test_who_would_stop_a_recording_of_segments_is_told_how_it_ends(server, control):
+    recording = Recording(server, f"to {control}")
+    refused = server.request("POST", f"/api/v1/recordings/{recording.id}/{control}")
+    assert refused.status_code == 409
+    assert f"POST /api/recordings/{recording.id}/finalize" in refused.json()["detail"]
+    recording.finalize([])
+    refused = server.request("POST", f"/api/v1/recordings/{recording.id}/{control}")
+    assert (refused.status_code, refused.json()["detail"]) == (409, "The recording has ended")
+
+
 def assert_gone(server, recording: str) -> None:
     for _ in range(2):
         assert server.request("DELETE", f"/api/v1/recordings/{recording}").status_code == 204
