@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::failure::Failure;
+use super::fields::from_value;
 
 /// The largest file that is taken, in bytes: 50 MB.
 pub(crate) const MOST_BYTES: u64 = 50 << 20;
@@ -159,6 +160,16 @@ pub(crate) struct BeginBatch {
 pub(crate) struct Complete {
     #[serde(default)]
     pub(crate) files: Vec<File>,
+}
+
+impl BeginBatch {
+    /// Each half by itself: of what is flattened, nobody knows any more which field did not fit.
+    pub(crate) fn read(mut said: Value) -> Result<Self, Failure> {
+        let files = said.as_object_mut().and_then(|fields| fields.remove("files"));
+        let files = files.map(|files| from_value(serde_json::json!({ "files": files }))).transpose()?;
+        let files = files.map_or(Vec::new(), |Complete { files }| files);
+        Ok(Self { begin: from_value(said)?, files })
+    }
 }
 
 /// A recording that has begun.
