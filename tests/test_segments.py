@@ -303,6 +303,27 @@ def test_a_file_beyond_50_mb_in_one_request_is_too_large(server):
     assert (answer.status_code, answer.json()["success"]) == (413, False), answer.text
 
 
+def in_one_request(server, session: str, **files: bytes):
+    """The answer to a recording of these files, each of a speaker, in one request."""
+    parts = [("audio", (f"{name}.wav", content, "audio/wav")) for name, content in files.items()]
+    data = {"sessionId": session, "recordedAt": str(BEGIN)}
+    return server.request("POST", "/api/recordings", data=data, files=parts, timeout=60)
+
+
+def test_a_request_that_is_corrected_and_sent_again_doubles_nothing(server):
+    alice, bob = Segment.tone("alice", 0, 0, 440).content, Segment.tone("bob", 0, 0, 660).content
+    refused = in_one_request(server, "corrected", alice=alice, bob=b"no sound")
+    assert refused.status_code == 422, refused.text
+    for other in (alice[:-2] + b"zz", wav(judges.tone(440, 2.0))):
+        differs = in_one_request(server, "corrected", alice=other, bob=bob)
+        assert (differs.status_code, "other bytes" in differs.json()["error"]) == (409, True), differs.text
+    told = in_one_request(server, "corrected", alice=alice, bob=bob).json()["recording"]
+    assert (told["status"], told["segmentCount"], told["participantCount"]) == ("completed", 2, 2)
+    assert [server.get(url).content for url in told["downloadUrls"]["audio"]] == [alice, bob]
+    tracks = server.completed(told["id"])["tracks"]
+    assert sorted((track["participant"], track["samples"]) for track in tracks) == [("alice.wav", 16_000), ("bob.wav", 16_000)]
+
+
 def test_files_are_downloaded_one_by_one_and_together(server, tmp_path):
     recording = Recording(server, "downloads")
     said = speakers(1)

@@ -6,8 +6,9 @@ import time
 
 import pytest
 from harness.clients import Ingest
-from harness.judges import wave_file
+from harness.judges import tone, wave_file
 from harness.oracle import indexed_pcm
+from harness.segments import Recording, Segment
 from harness.server import as_root, run_reeltime, until
 
 COUNT = 20
@@ -145,3 +146,32 @@ def test_an_s3_that_is_stopped_and_killed_is_waited_for_and_has_everything_once(
     assert len(stored) == len(ended) == 4 * COUNT + 1, "each once"
     secret = s3.settings()["AWS_SECRET_ACCESS_KEY"]
     assert secret not in server.log() and secret not in json.dumps(found)
+
+
+def test_what_is_deleted_while_the_store_is_away_is_gone_at_once_and_its_bytes_when_it_is_back(new_server, s3):
+    settings = s3.settings("calls", REELTIME_SEGMENTS="store", REELTIME_RENDITIONS="none")
+    server = new_server(**settings).start()
+    over, live = Recording(server, "over"), Recording(server, "live")
+    sent = [each.send(Segment.tone("alice", 0, 0, 440)) for each in (over, live)]
+    over.finalize(sent[:1])
+    server.completed(over.id)
+    talk, grown = Ingest(server, ack="disk"), Ingest(server, ack="disk")
+    talk.send(tone(440, 1.0) + bytes(96_000))
+    grown.send(bytes(16 << 20))
+    until("a segment of it to be stored", lambda: s3.objects(f"calls/recordings/{talk.recording_id}/"))
+    until("it to be uploaded as it grows", s3.unfinished)
+    ids = [over.id, live.id, talk.recording_id, grown.recording_id]
+    s3.kill()
+    for _ in range(2):
+        answers = [server.request("DELETE", f"/api/v1/recordings/{each}") for each in ids]
+        assert [answer.status_code for answer in answers] == [204] * 4, [answer.text for answer in answers]
+    for each in ids:
+        assert server.get(f"/api/v1/recordings/{each}").status_code == 404
+        assert server.get(f"/api/recordings/{each}").status_code == 404
+    assert not [path for path in (server.data_dir / "segments").rglob("*.flac")]
+    server.terminate()
+    s3.start()
+    server.start()
+    kept = ("calls/recordings/", "calls/_reeltime/manifests/")
+    until("nothing to be left", lambda: not any(map(s3.objects, kept)) and not s3.unfinished(), 30)
+    until("no mark to be left", lambda: not list((server.data_dir / "segments").iterdir()))

@@ -91,9 +91,31 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A sentence for a person begins with a capital letter; errors do not.
+/// A sentence for a person begins with a capital letter; errors do not. A name, a path or an address at its beginning
+/// stays as it is.
 pub(crate) fn capitalised(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';']);
+    if !word.bytes().all(|letter| letter.is_ascii_lowercase() || matches!(letter, b'-' | b'\'')) {
+        return text.to_owned();
+    }
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_a_name_stays_as_it_is() {
+        assert_eq!(capitalised("the store is away"), "The store is away");
+        assert_eq!(capitalised("pause: not now"), "Pause: not now");
+        for name in
+            ["sessionId is absent", "http://h:1/x is none", "recordings/a/b.wav is none", "a.wav is none"]
+        {
+            assert_eq!(capitalised(name), name);
+        }
+        assert_eq!(capitalised(""), "");
+    }
 }

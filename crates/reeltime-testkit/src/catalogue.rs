@@ -61,6 +61,8 @@ macro_rules! catalogue_contract {
             a_closed_catalogue_says_so,
             a_session_is_recorded_once_at_a_time,
             a_segment_is_announced_once_under_a_key_of_its_own,
+            a_segment_of_unknown_size_is_the_same_once_it_is_kept,
+            figures_are_of_segments_or_else_of_tracks,
             what_is_kept_of_a_segment_is_published_with_its_object,
             segments_are_taken_by_the_node_of_their_recording_alone,
         }
@@ -205,14 +207,17 @@ pub async fn media_cannot_be_published_away(catalogue: &dyn Catalogue) -> Outcom
     Ok(())
 }
 
-/// Nothing recorded: failed or aborted, with the proof that releases its empty log.
+/// Nothing recorded: failed or aborted, with the proof that releases its empty log; complete, where nobody took part.
 pub async fn a_recording_of_nothing_can_be_closed(catalogue: &dyn Catalogue) -> Outcome {
-    for (n, state) in [(1, RecordingState::Failed), (2, RecordingState::Aborted)] {
+    let closings =
+        [(1, RecordingState::Failed, 3), (2, RecordingState::Aborted, 3), (3, RecordingState::Complete, 0)];
+    for (n, state, participants) in closings {
         catalogue.begin(&recording(n, "call")).await?;
         let reason = Some("nothing arrived".to_owned());
         let nothing = Publication {
             state,
             reason,
+            participants,
             duration: Micros(0),
             started_at: None,
             url: None,

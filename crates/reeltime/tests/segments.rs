@@ -182,7 +182,7 @@ async fn what_came_out_of_turn_waits_in_the_store_and_is_finalized_when_that_is_
         bench.send(&segment).await.expect("it is kept");
     }
     bench.store.set_away(true);
-    assert!(matches!(bench.finalize().await, Err(ReceiveError::StoreAway)));
+    assert!(matches!(bench.finalize().await, Err(ReceiveError::Unfinished)));
     let row = bench.recorder.segments_of(TENANT, bench.recording).await.expect("readable").expect("known");
     assert_eq!(row.status, SegmentsStatus::Finalizing);
     bench.store.set_away(false);

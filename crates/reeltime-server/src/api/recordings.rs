@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use http::StatusCode;
-use reeltime::catalogue::{Filter, Page, RecordingState};
+use reeltime::catalogue::{Filter, Page, RecordingState, SegmentsStatus};
 use reeltime::recorder::Control;
 use reeltime_core::id::RecordingId;
 use serde::{Deserialize, Serialize};
@@ -181,8 +181,15 @@ async fn control(
     if app.recorder.control(&identity.tenant, id, control).await {
         return Ok(StatusCode::NO_CONTENT);
     }
-    match app.recorder.recording(&identity.tenant, id).await.map_err(Problem::internal)? {
-        Some(_) => Err(Problem::new(StatusCode::CONFLICT, "The recording has ended")),
-        None => Err(Problem::no_recording()),
+    if app.recorder.recording(&identity.tenant, id).await.map_err(Problem::internal)?.is_none() {
+        return Err(Problem::no_recording());
     }
+    let segments = app.recorder.segments_of(&identity.tenant, id).await.map_err(Problem::internal)?;
+    let detail = match segments.map(|segments| segments.status) {
+        Some(SegmentsStatus::Live) => format!(
+            "This recording comes as segments, so that it cannot be paused or stopped here: end it with POST /api/recordings/{id}/finalize, as its client does"
+        ),
+        _ => "The recording has ended".to_owned(),
+    };
+    Err(Problem::new(StatusCode::CONFLICT, detail))
 }

@@ -6,11 +6,11 @@ use reeltime::catalogue::{
 };
 use reeltime_core::id::{NodeId, TrackId};
 use reeltime_core::media::Container;
-use reeltime_core::time::UtcMicros;
+use reeltime_core::time::{Micros, UtcMicros};
 use uuid::Uuid;
 
 use super::Outcome;
-use super::build::{START, TENANT, id, key, object, recording};
+use super::build::{START, TENANT, id, key, object, publication, recording};
 
 fn of_session(n: u128, session: &str) -> SegmentRecording {
     SegmentRecording {
@@ -98,6 +98,59 @@ pub async fn a_segment_is_announced_once_under_a_key_of_its_own(catalogue: &dyn 
     let foreign = catalogue.announce_segment("other", &segment("w", 0, 4)).await;
     assert_eq!(foreign, Err(CatalogueError::UnknownRecording { id: id(1) }));
     assert_eq!(catalogue.segments(TENANT, id(1)).await?, [again, namesake]);
+    Ok(())
+}
+
+/// Nobody said its size: kept and announced again, it is the same by its file's name.
+pub async fn a_segment_of_unknown_size_is_the_same_once_it_is_kept(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    let unknown = |upload| NewSegment { size: None, ..segment("u", 0, upload) };
+    let first = catalogue.announce_segment(TENANT, &unknown(1)).await?;
+    let (id, key) = (first.id, first.key.clone());
+    catalogue.stage(&object_of(id)).await?;
+    let kept = KeptSegment { id, key, size: 44, crc32c: Some(7), logged: true };
+    catalogue.keep_segment(TENANT, &kept).await?;
+    let again = catalogue.announce_segment(TENANT, &unknown(2)).await?;
+    assert_eq!((again.id, again.state, again.size), (id, SegmentState::Logged, Some(44)));
+    let other = NewSegment { file_name: "other.wav".to_owned(), ..unknown(3) };
+    assert_ne!(catalogue.announce_segment(TENANT, &other).await?.id, id);
+    Ok(())
+}
+
+/// Segments that are there and that are not, of all recordings that are asked for; of any other its tracks.
+pub async fn figures_are_of_segments_or_else_of_tracks(catalogue: &dyn Catalogue) -> Outcome {
+    catalogue.begin_segments(&recording(1, "s"), &of_session(1, "s")).await?;
+    catalogue.begin_segments(&recording(2, "t"), &of_session(2, "t")).await?;
+    catalogue.begin(&recording(3, "call")).await?;
+    catalogue.begin(&recording(4, "call")).await?;
+    for name in ["track.wav", "other.wav"] {
+        catalogue.stage(&NewObject { kind: ObjectKind::Master, ..object(3, name) }).await?;
+    }
+    let _ = catalogue.publish(&publication(3, &["track.wav", "other.wav"])).await?;
+    let kept = catalogue.announce_segment(TENANT, &segment("u", 0, 1)).await?;
+    let missing = catalogue.announce_segment(TENANT, &segment("v", 1, 2)).await?;
+    catalogue.announce_segment(TENANT, &segment("w", 2, 3)).await?;
+    catalogue.stage(&object_of(kept.id)).await?;
+    let (id_of, key) = (kept.id, kept.key);
+    let kept = KeptSegment { id: id_of, key, size: 44, crc32c: None, logged: true };
+    catalogue.keep_segment(TENANT, &kept).await?;
+    catalogue.stage(&NewObject { kind: ObjectKind::Master, ..object(1, "made-of-it.wav") }).await?;
+    let _ = catalogue.publish(&publication(1, &["made-of-it.wav"])).await?;
+    catalogue.miss_segments(TENANT, id(1), &[(missing.id, "why".to_owned())]).await?;
+
+    let asked = [id(1), id(2), id(3), id(4), id(9)];
+    let found = catalogue.file_figures(TENANT, &asked).await?;
+    let told = |n| found.get(&id(n)).map(|of| (of.status, of.files, of.users, of.missing.len()));
+    assert_eq!(told(1), Some((Some(SegmentsStatus::Live), 1, 1, 1)));
+    assert_eq!(told(2), Some((Some(SegmentsStatus::Live), 0, 0, 0)));
+    assert_eq!(told(3), Some((None, 2, 0, 0)));
+    assert_eq!((told(4), told(9)), (None, None));
+    assert_eq!((found[&id(1)].bytes, found[&id(1)].missing_until), (44, Micros(2)));
+    assert_eq!(found[&id(1)].missing[0].reason.as_deref(), Some("why"));
+    let objects = catalogue.objects(TENANT, id(3)).await?;
+    assert_eq!(Some(found[&id(3)].bytes), objects.iter().map(|object| object.size).sum());
+    assert!(catalogue.file_figures("other", &asked).await?.is_empty());
+    assert!(catalogue.file_figures(TENANT, &[]).await?.is_empty());
     Ok(())
 }
 

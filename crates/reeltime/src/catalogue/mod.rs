@@ -33,7 +33,8 @@ mod types;
 pub use error::CatalogueError;
 pub use rebuild::{Rebuilt, Unusable, rebuild};
 pub use segments::{
-    KeptSegment, NewSegment, Segment, SegmentRecording, SegmentRows, SegmentState, SegmentsStatus,
+    FileFigures, KeptSegment, NewSegment, Segment, SegmentRecording, SegmentRows, SegmentState,
+    SegmentsStatus,
 };
 pub use sqlite::SqliteCatalogue;
 pub use types::{

@@ -7,6 +7,7 @@
 //! A crash before `keep` leaves a row that is `announced`: the client asks for another address of the same row, and
 //! what lies in the store and in the log already is found there.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use reeltime_core::id::RecordingId;
 use reeltime_core::keys::ObjectKey;
 use reeltime_core::media::Container;
-use reeltime_core::time::UtcMicros;
+use reeltime_core::time::{Micros, UtcMicros};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -77,8 +78,8 @@ pub struct SegmentRecording {
     pub finalized_at: Option<UtcMicros>,
 }
 
-/// A segment to announce. User, index, start, size and format together tell one from another: announced again, it is
-/// the same.
+/// A segment to announce. User, index, start, size and format together tell one from another, and the file's name where
+/// the size is not known: announced again, it is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSegment {
     /// The id it gets if it is new.
@@ -163,6 +164,23 @@ pub struct KeptSegment {
     pub logged: bool,
 }
 
+/// What there is of a recording's files: of one that comes as segments these, of any other its tracks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileFigures {
+    /// How far it is, where it comes as segments.
+    pub status: Option<SegmentsStatus>,
+    /// Files that are complete in the store.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The users of whom a segment is there; of any other recording none.
+    pub users: usize,
+    /// The segments that never came, by number.
+    pub missing: Vec<Segment>,
+    /// Where the last of those ends, on the recording's clock.
+    pub missing_until: Micros,
+}
+
 /// The rows of segments. Part of every [catalogue](super::Catalogue).
 #[async_trait]
 pub trait SegmentRows: Send + Sync {
@@ -234,6 +252,16 @@ pub trait SegmentRows: Send + Sync {
     /// # Errors
     /// Where the catalogue cannot be read.
     async fn segments(&self, tenant: &str, recording: RecordingId) -> Result<Vec<Segment>, CatalogueError>;
+
+    /// What there is of each of these recordings; nothing of those that the tenant has not, or that have no files.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    async fn file_figures(
+        &self,
+        tenant: &str,
+        recordings: &[RecordingId],
+    ) -> Result<HashMap<RecordingId, FileFigures>, CatalogueError>;
 
     /// A segment's bytes are in the store: its object is published, its address used, in one transaction. To say so
     /// again changes nothing, but that what was not logged may be now.

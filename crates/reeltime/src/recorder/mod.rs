@@ -21,7 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
-use crate::catalogue::{Catalogue, CatalogueError};
+use crate::catalogue::{Catalogue, CatalogueError, Removed};
 use crate::error::Error;
 use crate::parts::Uploads;
 use crate::segments::receive::{self, Receivers};
@@ -135,6 +135,8 @@ pub struct Rendition {
 
 /// Where files lie unless a template says otherwise.
 pub const DEFAULT_KEY_TEMPLATE: &str = "recordings/{yyyy}/{mm}/{dd}/{recording}-{participant}.{ext}";
+/// How long who deletes a recording waits for its bytes to be gone.
+const REMOVAL: Duration = Duration::from_secs(5);
 /// The prefix of keys that the transcribe socket's own folder holds.
 pub const TRANSCRIBE_MOUNT: &str = "transcribe";
 
@@ -491,32 +493,34 @@ impl Recorder {
     }
 
     /// Deletes a recording, with all its bytes; one that is still recorded is stopped first. Deleting what is not
-    /// there is a success.
+    /// there is a success. What the store does not let go of now goes when it can.
     ///
     /// # Errors
-    /// Where the catalogue or the store cannot be written; then the call can be repeated.
+    /// Where the catalogue cannot be written; then the call can be repeated.
     pub async fn delete(&self, tenant: &str, id: RecordingId) -> Result<(), Error> {
-        let live = self.0.registry.recording(tenant, id);
-        if let Some(recording) = &live {
-            self.0.registry.delete(recording);
-            self.control(tenant, id, Control::Stop).await;
-            self.give_up_segments(recording).await;
-        }
-        // In a task of its own: whoever asked may go away, the bytes go all the same.
-        let (recorder, tenant) = (self.clone(), tenant.to_owned());
-        let removing = tokio::spawn(async move {
-            let _files = match &live {
-                Some(recording) => Some(recording.files.lock().await),
-                None => None,
-            };
-            let Some(removed) = recorder.bury(&tenant, id).await? else { return Ok(false) };
-            recorder.remove_bytes(&tenant, &removed).await.map(|()| true)
-        });
-        let removed = removing.await.map_err(|_| Error::Spool(std::io::Error::other("the removal died")))?;
-        if removed? {
-            info!(recording = %id, "deleted");
-        }
+        // In a task of its own: whoever asked may go away in the middle.
+        let (recorder, owner) = (self.clone(), tenant.to_owned());
+        let hiding = tokio::spawn(async move { recorder.hide(&owner, id).await });
+        let hidden = hiding.await.map_err(|_| Error::Spool(std::io::Error::other("the removal died")))?;
+        let Some(removed) = hidden? else { return Ok(()) };
+        info!(recording = %id, "deleted");
+        let (recorder, owner) = (self.clone(), tenant.to_owned());
+        let removing = tokio::spawn(async move { recorder.remove_bytes(&owner, &removed).await });
+        // It is deleted, however long the store takes.
+        let _ = tokio::time::timeout(REMOVAL, removing).await;
         Ok(())
+    }
+
+    /// Stops a recording, and hides it for good.
+    async fn hide(&self, tenant: &str, id: RecordingId) -> Result<Option<Removed>, Error> {
+        let Some(recording) = self.0.registry.recording(tenant, id) else {
+            return self.bury(tenant, id).await;
+        };
+        self.0.registry.delete(&recording);
+        self.control(tenant, id, Control::Stop).await;
+        self.give_up_segments(&recording).await;
+        let _files = recording.files.lock().await;
+        self.bury(tenant, id).await
     }
 
     /// Enters a recording in the catalogue. A catalogue that is away does not keep anyone from recording: it is

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reeltime_core::id::RecordingId;
+use reeltime_core::keys::ObjectKey;
 use tracing::{debug, error, warn};
 
 use super::Recorder;
@@ -52,7 +53,8 @@ impl Recorder {
     }
 
     async fn mark_and_remove(&self) -> Result<(), Error> {
-        let catalogue = &self.inner().catalogue;
+        let (catalogue, inner) = (&self.inner().catalogue, self.inner());
+        let segments = inner.segment_sender.sweep(&inner.config.data_dir, &*inner.store).await;
         if !self.inner().orphans.keeps_staged.load(Ordering::Acquire) {
             let uploads = &self.inner().uploads;
             uploads.sweep(DEFAULT_TENANT, |upload| !self.is_nobodys(upload.recording)).await?;
@@ -65,7 +67,7 @@ impl Recorder {
         }
         let marked =
             catalogue.objects_in(DEFAULT_TENANT, ObjectState::MarkedForDeletion, Clock::utc(), MOST).await?;
-        self.remove_marked(&marked).await
+        self.remove_marked(&marked).await.and(segments)
     }
 
     /// Whether nobody works on the recording that something was staged for.
@@ -116,13 +118,19 @@ impl Recorder {
         Ok(removed)
     }
 
-    /// Removes the bytes of a buried recording, then their rows.
-    pub(super) async fn remove_bytes(&self, tenant: &str, removed: &Removed) -> Result<(), Error> {
-        let uploads = &self.inner().uploads;
-        let id = removed.recording();
-        uploads.sweep(tenant, |upload| upload.recording != id).await?;
-        self.inner().segment_sender.remove(id, &self.inner().config.data_dir, &*self.inner().store).await?;
-        for key in removed.keys() {
+    /// Removes the bytes of a buried recording, then their rows. What cannot go now, the sweep removes.
+    pub(super) async fn remove_bytes(&self, tenant: &str, removed: &Removed) {
+        let (id, inner) = (removed.recording(), self.inner());
+        let uploads = inner.uploads.sweep(tenant, |upload| upload.recording != id).await;
+        let segments = inner.segment_sender.remove(id, &inner.config.data_dir, &*inner.store).await;
+        let objects = self.remove_objects(tenant, removed.keys()).await;
+        if let Err(error) = uploads.and(segments).and(objects) {
+            warn!(recording = %id, %error, "cannot remove all of a deleted recording yet; trying again");
+        }
+    }
+
+    async fn remove_objects(&self, tenant: &str, keys: &[ObjectKey]) -> Result<(), Error> {
+        for key in keys {
             self.inner().store.delete(key).await?;
             crash::point("deleted");
             self.inner().catalogue.forget(tenant, key).await?;
@@ -160,6 +168,12 @@ impl Recorder {
                 .await?
                 .is_some_and(|owner| Some(owner) != node)
             {
+                continue;
+            }
+            if let Some(row) = self.inner().catalogue.segment_recording(DEFAULT_TENANT, id).await? {
+                let tenant = DEFAULT_TENANT;
+                let recording = self.receiving(tenant, id, &row.session_id, row.created_at, row.begun_at);
+                let _ = self.publish_empty(&recording).await?;
                 continue;
             }
             warn!(recording = %id, "nothing was recorded before the recorder went down: there is no recording");

@@ -61,11 +61,11 @@ impl Recorder {
         }
         let mut tracks = self.settled(recording).await?;
         tracks.retain(|track| track.layout.samples > 0);
-        if tracks.is_empty() {
-            warn!(recording = %recording.id, "nothing was recorded: there is no recording");
-        }
-        if recording.is_deleted() || tracks.is_empty() {
+        if recording.is_deleted() {
             return self.discard(recording).await;
+        }
+        if tracks.is_empty() {
+            return self.end_empty(recording).await;
         }
         self.note_missing(recording, &mut tracks).await?;
         let publication = self.store_tracks(recording, &tracks).await?;
@@ -83,6 +83,31 @@ impl Recorder {
         self.release(recording, proof, told);
         self.outline_ahead(recording);
         Ok(())
+    }
+
+    /// Nothing was recorded: there is no recording. But one of segments there is: its client was told of it.
+    async fn end_empty(&self, recording: &Arc<LiveRecording>) -> Result<(), Error> {
+        if self.inner().catalogue.segment_recording(&recording.tenant, recording.id).await?.is_none() {
+            warn!(recording = %recording.id, "nothing was recorded: there is no recording");
+            return self.discard(recording).await;
+        }
+        match self.publish_empty(recording).await {
+            Err(Error::Catalogue(CatalogueError::Deleted { .. })) => self.discard(recording).await,
+            proof => {
+                self.release(recording, proof?, Vec::new());
+                Ok(())
+            }
+        }
+    }
+
+    /// Publishes a recording that has no sound.
+    pub(super) async fn publish_empty(&self, recording: &LiveRecording) -> Result<Published, Error> {
+        let manifest = manifest_of(recording, RecordingState::Complete, Vec::new());
+        let empty = publication(recording, &[], &manifest, Vec::new(), None);
+        crash::point("uploaded");
+        info!(recording = %recording.id, call = %recording.call_name(), "nothing was recorded");
+        let reason = Some("nothing was recorded".to_owned());
+        Ok(self.inner().catalogue.publish(&Publication { reason, ..empty }).await?)
     }
 
     /// Readers find it in the catalogue from here on, so that its logs can go. One that cannot be removed now is
@@ -136,7 +161,7 @@ impl Recorder {
         Ok(manifest.into_iter().flat_map(|manifest| manifest.tracks).map(|track| track.id).collect())
     }
 
-    /// Its owner deleted it: nothing of it may stay. What the store does not let go of now, the sweep removes.
+    /// Its owner deleted it: nothing of it may stay.
     async fn discard(&self, recording: &LiveRecording) -> Result<(), Error> {
         let Some(removed) = self.bury(&recording.tenant, recording.id).await? else { return Ok(()) };
         let (recorder, logs) = (self.clone(), recording.tracks());
@@ -145,9 +170,7 @@ impl Recorder {
             std::io::Result::Ok(removed)
         };
         let removed = blocking(discard).await.map_err(Error::Spool)?;
-        if let Err(error) = self.remove_bytes(&recording.tenant, &removed).await {
-            warn!(recording = %recording.id, %error, "cannot remove all of a deleted recording yet; trying again");
-        }
+        self.remove_bytes(&recording.tenant, &removed).await;
         Ok(())
     }
 

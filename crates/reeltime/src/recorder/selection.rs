@@ -170,7 +170,7 @@ pub enum MediaError {
     #[error("Recording not found")]
     NotFound,
     /// Nothing was recorded, or nothing yet.
-    #[error("nothing is recorded yet")]
+    #[error("nothing was recorded, or nothing yet")]
     Empty,
     /// A participant or track that is not there.
     #[error("there is no such participant or track; this recording has {}", .known.join(", "))]

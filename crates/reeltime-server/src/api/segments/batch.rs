@@ -31,8 +31,9 @@ pub(crate) async fn begin(
     app: Shared,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    Body(asked): Body<BeginBatch>,
+    Body(said): Body<serde_json::Value>,
 ) -> Result<Json<BatchBegun>, Failure> {
+    let asked = BeginBatch::read(said)?;
     let id = begin_recording(&app, &identity, asked.begin).await?;
     let base = base(&app, &headers);
     let mut upload_urls = Vec::with_capacity(asked.files.len());
@@ -177,8 +178,7 @@ impl Batch {
             return Ok(id);
         }
         let text = serde_json::Value::Object(std::mem::take(&mut self.text).into_iter().collect());
-        let asked: BeginBatch =
-            serde_json::from_value(text).map_err(|error| Failure::invalid(error.to_string()))?;
+        let asked = BeginBatch::read(text)?;
         self.files = asked.files;
         let id = begin_recording(app, identity, asked.begin).await?;
         self.recording = Some(id);

@@ -82,7 +82,7 @@ impl From<ReceiveError> for Failure {
             E::TooShort { .. } => StatusCode::BAD_REQUEST,
             E::Times | E::Name { .. } | E::Foreign { .. } | E::Sound(_) => StatusCode::UNPROCESSABLE_ENTITY,
             E::Refused(Refusal::NoRoom(_)) => StatusCode::INSUFFICIENT_STORAGE,
-            E::Refused(_) | E::StoreAway | E::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            E::Refused(_) | E::StoreAway | E::Unfinished | E::Busy => StatusCode::SERVICE_UNAVAILABLE,
             _ => return Problem::internal(error).into(),
         };
         let failure = Self::new(status, capitalised(&error.to_string()));

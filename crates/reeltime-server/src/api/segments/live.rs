@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::failure::{Failure, Told};
-use super::shapes::{Address, Answer, Begin, Begun, File, Finalize, Summary};
+use super::read::summary;
+use super::shapes::{Address, Answer, Begin, Begun, File, Finalize};
 use super::upload::address;
 use super::{Body, Fields, RecordingOf, Shared, base};
 use crate::app::App;
@@ -102,8 +103,8 @@ pub(super) async fn end(
 ) -> Result<Json<Answer>, Failure> {
     let row = app.recorder.segments_of(&identity.tenant, id).await?.ok_or_else(Failure::no_recording)?;
     let named = files.iter().map(|file| file.named(row.begun_at)).collect::<Result<_, _>>()?;
-    let (row, segments) = app.recorder.finalize_segments(&identity.tenant, id, named).await?;
-    Ok(Json(Answer { success: true, recording: Summary::of(&row, &segments, base) }))
+    app.recorder.finalize_segments(&identity.tenant, id, named).await?;
+    summary(app, identity, id, base).await
 }
 
 /// Which live recording is meant.
@@ -148,16 +149,15 @@ pub(crate) async fn active(
             && meant(&asked.channel_id, &row.channel_id)
     });
     let row = row.ok_or_else(|| Failure::new(http::StatusCode::NOT_FOUND, "No recording is live there"))?;
-    let segments = app.recorder.segments(&identity.tenant, row.recording).await?;
-    let summary = Summary::of(&row, &segments, "");
+    let figures = app.recorder.file_figures(&identity.tenant, &[row.recording]).await?;
     Ok(Json(Active {
         success: true,
         found: true,
-        recording_id: summary.id,
-        session_id: summary.session_id,
-        status: summary.status,
-        started_at: summary.recorded_at,
-        participant_count: summary.participant_count,
+        recording_id: row.recording.to_string(),
+        session_id: row.session_id,
+        status: "live",
+        started_at: row.begun_at.to_string(),
+        participant_count: figures.get(&row.recording).map_or(0, |figures| figures.users),
         created_at: row.created_at.to_string(),
     }))
 }

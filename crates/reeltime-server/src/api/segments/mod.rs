@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use reeltime_core::id::RecordingId;
 use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::extract::unfit;
 use crate::app::App;
 
 mod batch;
 mod failure;
+mod fields;
 mod live;
 mod read;
 mod shapes;
@@ -67,9 +68,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let bytes = bytes::Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| Failure::new(error.status(), error.body_text()))?;
-        let read = Json::<T>::from_bytes(&bytes);
-        read.map(|Json(value)| Self(value)).map_err(|error| Failure::invalid(error.body_text()))
+        let bytes = bytes.map_err(|error| match error.status() {
+            status @ StatusCode::PAYLOAD_TOO_LARGE => {
+                Failure::new(status, "The body is larger than is taken")
+            }
+            status => Failure::new(status, "The body broke off: send it again"),
+        })?;
+        fields::from_json(&bytes).map(Self)
     }
 }
 
@@ -81,7 +86,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Fields<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let fields = Query::try_from_uri(&parts.uri);
-        fields.map(|Query(fields)| Self(fields)).map_err(|error| Failure::invalid(error.body_text()))
+        fields.map(|Query(fields)| Self(fields)).map_err(|error| Failure::invalid(unfit(&error)))
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::StatusCode;
 use http::header::{self, HeaderMap};
-use reeltime::catalogue::{Filter, Page, RecordingState};
+use reeltime::catalogue::{Filter, Page};
 use reeltime::recorder::{Recorder, RecordingView};
 use reeltime::segments::receive::StoredFile;
 use reeltime::store::{ByteSender, ByteStream};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::failure::{Failure, Told};
-use super::shapes::{Answer, Downloads, Summary};
+use super::shapes::{Answer, Summary};
 use super::upload::serve;
 use super::{Fields, FileOf, RecordingOf, Shared, base};
 use crate::app::App;
@@ -50,7 +50,7 @@ pub(crate) struct List {
 
 /// All recordings, however they came in, newest first
 ///
-/// Without their files: ask for one of them.
+/// Without the addresses of their files: ask for one of them.
 #[utoipa::path(get, path = "/api/recordings", operation_id = "segments_list", tag = "segments", params(ListFields), responses(
     (status = 200, description = "Some of them", body = List),
     (status = "default", description = "A field has no such value", body = Told)))]
@@ -74,8 +74,14 @@ pub(crate) async fn list(
         found.extend(part.items);
     }
     let base = base(&app, &headers);
-    let chosen = found.into_iter().skip((offset % limit) as usize).take(limit as usize);
-    let recordings = chosen.map(|view| of_any(&view, &[], &base)).collect();
+    let chosen: Vec<_> = found.into_iter().skip((offset % limit) as usize).take(limit as usize).collect();
+    let ids: Vec<_> = chosen.iter().map(|view| view.id).collect();
+    let mut figures = app.recorder.file_figures(&identity.tenant, &ids).await?;
+    let told = |view: &RecordingView| {
+        let figures = figures.remove(&view.id).unwrap_or_default();
+        Summary::of(view, &figures, &[], &base)
+    };
+    let recordings = chosen.iter().map(told).collect();
     Ok(Json(List { success: true, recordings, total, limit, offset }))
 }
 
@@ -89,43 +95,22 @@ pub(crate) async fn get(
     RecordingOf(id): RecordingOf,
     headers: HeaderMap,
 ) -> Result<Json<Answer>, Failure> {
-    let base = base(&app, &headers);
-    if let Some(row) = app.recorder.segments_of(&identity.tenant, id).await? {
-        let segments = app.recorder.segments(&identity.tenant, id).await?;
-        return Ok(Json(Answer { success: true, recording: Summary::of(&row, &segments, &base) }));
-    }
-    let view = app.recorder.recording(&identity.tenant, id).await.map_err(Problem::internal)?;
-    let view = view.ok_or_else(Failure::no_recording)?;
-    let files = app.recorder.stored_files(&identity.tenant, id).await?.unwrap_or_default();
-    Ok(Json(Answer { success: true, recording: of_any(&view, &files, &base) }))
+    summary(&app, &identity, id, &base(&app, &headers)).await
 }
 
-/// A recording that came in another way.
-fn of_any(view: &RecordingView, files: &[StoredFile], base: &str) -> Summary {
-    let audio =
-        files.iter().map(|file| format!("{base}/api/recordings/{}/download/{}", view.id, file.number));
-    Summary {
-        id: view.id.to_string(),
-        session_id: view.call_id.clone(),
-        status: match view.state {
-            RecordingState::Starting | RecordingState::Active | RecordingState::Ending => "live",
-            RecordingState::Complete | RecordingState::LimitReached => "completed",
-            RecordingState::Failed | RecordingState::Aborted => "failed",
-        },
-        recorded_at: view.started_at.clone().unwrap_or_else(|| view.created_at.clone()),
-        duration: (view.duration_seconds * 1_000.0).round() as u64,
-        participant_count: view.participants.as_ref().map_or(0, Vec::len),
-        segment_count: files.len(),
-        total_size: if files.is_empty() {
-            view.size_bytes.unwrap_or(0)
-        } else {
-            files.iter().map(|f| f.size).sum()
-        },
-        download_urls: Downloads { audio: audio.collect() },
-        view_url: format!("{base}/r/{}", view.id),
-        estimated_processing_time: 0,
-        missing_segments: Vec::new(),
-    }
+/// A recording as it is now.
+pub(super) async fn summary(
+    app: &App,
+    identity: &Identity,
+    id: RecordingId,
+    base: &str,
+) -> Result<Json<Answer>, Failure> {
+    let tenant = &identity.tenant;
+    let view = app.recorder.recording(tenant, id).await.map_err(Problem::internal)?;
+    let view = view.ok_or_else(Failure::no_recording)?;
+    let figures = app.recorder.file_figures(tenant, &[id]).await?.remove(&id).unwrap_or_default();
+    let files = app.recorder.stored_files(tenant, id).await?.unwrap_or_default();
+    Ok(Json(Answer { success: true, recording: Summary::of(&view, &figures, &files, base) }))
 }
 
 /// One file of a recording, or all of them as a ZIP archive

@@ -1,8 +1,9 @@
 //! What clients of the segments API send, and what they are told. Times are Unix milliseconds, or RFC 3339.
 
 use jiff::Timestamp;
-use reeltime::catalogue::{Segment, SegmentRecording, SegmentState, SegmentsStatus};
-use reeltime::segments::receive::{Announcement, Named};
+use reeltime::catalogue::{FileFigures, RecordingState, Segment, SegmentsStatus};
+use reeltime::recorder::RecordingView;
+use reeltime::segments::receive::{Announcement, Named, StoredFile};
 use reeltime_core::media::Container;
 use reeltime_core::time::UtcMicros;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::failure::Failure;
+use super::fields::from_value;
 
 /// The largest file that is taken, in bytes: 50 MB.
 pub(crate) const MOST_BYTES: u64 = 50 << 20;
@@ -160,6 +162,16 @@ pub(crate) struct Complete {
     pub(crate) files: Vec<File>,
 }
 
+impl BeginBatch {
+    /// Each half by itself: of what is flattened, nobody knows any more which field did not fit.
+    pub(crate) fn read(mut said: Value) -> Result<Self, Failure> {
+        let files = said.as_object_mut().and_then(|fields| fields.remove("files"));
+        let files = files.map(|files| from_value(serde_json::json!({ "files": files }))).transpose()?;
+        let files = files.map_or(Vec::new(), |Complete { files }| files);
+        Ok(Self { begin: from_value(said)?, files })
+    }
+}
+
 /// A recording that has begun.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -269,32 +281,44 @@ pub(crate) struct Answer {
 }
 
 impl Summary {
-    /// Of what the catalogue has. `base`: what links begin with.
-    pub(crate) fn of(row: &SegmentRecording, segments: &[Segment], base: &str) -> Self {
-        let kept: Vec<_> = segments.iter().filter(|segment| segment.state.is_kept()).collect();
-        let end = segments.iter().map(|segment| segment.ends_at.0).max().unwrap_or(row.begun_at.0);
-        let mut speakers: Vec<_> = kept.iter().map(|segment| &segment.user_id).collect();
-        speakers.sort();
-        speakers.dedup();
-        let duration = u64::try_from((end - row.begun_at.0) / 1_000).unwrap_or(0);
-        let audio = kept
-            .iter()
-            .map(|segment| format!("{base}/api/recordings/{}/download/{}", row.recording, segment.number));
-        let missing = segments.iter().filter(|segment| segment.state == SegmentState::Missing);
+    /// Of a recording, however it came in. `base`: what links begin with.
+    pub(crate) fn of(view: &RecordingView, figures: &FileFigures, files: &[StoredFile], base: &str) -> Self {
+        // What never came is marked in the tracks when they are published, and is told of from the end on.
+        let missing_until = figures.missing_until.0 as f64 / 1e6;
+        let duration = (view.duration_seconds.max(missing_until) * 1_000.0).round() as u64;
+        let speakers = view.participants.as_ref().map_or(0, Vec::len);
+        let audio =
+            files.iter().map(|file| format!("{base}/api/recordings/{}/download/{}", view.id, file.number));
         Self {
-            id: row.recording.to_string(),
-            session_id: row.session_id.clone(),
-            status: if row.status == SegmentsStatus::Live { "live" } else { "completed" },
-            recorded_at: row.begun_at.to_string(),
+            id: view.id.to_string(),
+            session_id: view.call_id.clone(),
+            status: figures.status.map_or_else(|| status(view.state), status_of_segments),
+            recorded_at: view.started_at.clone().unwrap_or_else(|| view.created_at.clone()),
             duration,
-            participant_count: speakers.len(),
-            segment_count: kept.len(),
-            total_size: kept.iter().filter_map(|segment| segment.size).sum(),
+            participant_count: if figures.status.is_some() { figures.users } else { speakers },
+            segment_count: figures.files,
+            total_size: figures.bytes,
             download_urls: Downloads { audio: audio.collect() },
-            view_url: format!("{base}/r/{}", row.recording),
-            estimated_processing_time: duration.div_ceil(500_000),
-            missing_segments: missing.map(Missing::of).collect(),
+            view_url: format!("{base}/r/{}", view.id),
+            estimated_processing_time: figures.status.map_or(0, |_| duration.div_ceil(500_000)),
+            missing_segments: figures.missing.iter().map(Missing::of).collect(),
         }
+    }
+}
+
+/// A recording of segments is over for its client once that has finalized it.
+const fn status_of_segments(status: SegmentsStatus) -> &'static str {
+    match status {
+        SegmentsStatus::Live => "live",
+        SegmentsStatus::Finalizing | SegmentsStatus::Finalized => "completed",
+    }
+}
+
+const fn status(state: RecordingState) -> &'static str {
+    match state {
+        RecordingState::Starting | RecordingState::Active | RecordingState::Ending => "live",
+        RecordingState::Complete | RecordingState::LimitReached => "completed",
+        RecordingState::Failed | RecordingState::Aborted => "failed",
     }
 }
 

@@ -26,6 +26,7 @@ use failure::Failure;
 use writer::Writer;
 
 mod failure;
+mod figures;
 mod nodes;
 mod read;
 mod segments;

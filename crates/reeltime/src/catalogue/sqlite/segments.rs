@@ -1,5 +1,7 @@
 //! The rows of segments.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use reeltime_core::id::{NodeId, RecordingId};
@@ -12,12 +14,13 @@ use uuid::Uuid;
 
 use super::SqliteCatalogue;
 use super::failure::Failure;
+use super::figures;
 use super::nodes::fence;
 use super::read::{blob, key, parsed, unsigned, uuid};
 use super::write::{self, integer};
 use crate::catalogue::{
-    Catalogue, CatalogueError, KeptSegment, NewRecording, NewSegment, Segment, SegmentRecording, SegmentRows,
-    SegmentsStatus,
+    Catalogue, CatalogueError, FileFigures, KeptSegment, NewRecording, NewSegment, Segment, SegmentRecording,
+    SegmentRows, SegmentsStatus,
 };
 
 /// How many numbered forms of a key are tried.
@@ -127,6 +130,15 @@ impl SegmentRows for SqliteCatalogue {
             rows.map(|row| to_segment(&row?)).try_collect::<Vec<_>>().await
         };
         self.explain(found.await)
+    }
+
+    async fn file_figures(
+        &self,
+        tenant: &str,
+        recordings: &[RecordingId],
+    ) -> Result<HashMap<RecordingId, FileFigures>, CatalogueError> {
+        let mut db = self.reader().await?;
+        self.explain(figures::of(&mut db, tenant, recordings).await)
     }
 
     async fn keep_segment(&self, tenant: &str, kept: &KeptSegment) -> Result<(), CatalogueError> {
@@ -256,11 +268,12 @@ async fn announce(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> 
     }
 }
 
-/// The same segment, announced before.
+/// The same segment, announced before. Of one whose size nobody said, the row has a size once it is kept: then its file's
+/// name tells.
 async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Result<Option<Uuid>, Failure> {
     let row = sqlx::query(
         "SELECT id FROM segments WHERE tenant_id = ?1 AND recording_id = ?2 AND user_id = ?3 AND segment_index = ?4
-            AND starts_at = ?5 AND size IS ?6 AND format = ?7",
+            AND starts_at = ?5 AND format = ?7 AND (size IS ?6 OR (?6 IS NULL AND file_name = ?8))",
     )
     .bind(tenant)
     .bind(blob(new.recording.0))
@@ -269,6 +282,7 @@ async fn known(db: &mut SqliteConnection, tenant: &str, new: &NewSegment) -> Res
     .bind(new.starts_at.0)
     .bind(new.size.map(|size| integer(size, "bytes")).transpose()?)
     .bind(new.format.name())
+    .bind(&new.file_name)
     .fetch_optional(db)
     .await?;
     Ok(row.as_ref().map(|row| uuid(row, "id")).transpose()?.flatten())
@@ -428,7 +442,7 @@ fn to_recording(row: &SqliteRow) -> Result<SegmentRecording, Failure> {
     })
 }
 
-fn to_segment(row: &SqliteRow) -> Result<Segment, Failure> {
+pub(super) fn to_segment(row: &SqliteRow) -> Result<Segment, Failure> {
     let id = |column| -> Result<Uuid, Failure> {
         Ok(uuid(row, column)?.ok_or(CatalogueError::Unreadable { what: column })?)
     };

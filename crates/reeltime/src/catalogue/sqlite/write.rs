@@ -153,9 +153,9 @@ pub(super) async fn publish(
 
 /// A publication that would release a log without its media in the store is refused.
 fn check(new: &Publication) -> Result<(), Failure> {
-    let nothing_recorded = matches!(new.state, RecordingState::Failed | RecordingState::Aborted)
-        && new.objects.is_empty()
-        && new.duration.0 == 0;
+    let nobody =
+        matches!(new.state, RecordingState::Failed | RecordingState::Aborted) || new.participants == 0;
+    let nothing_recorded = nobody && new.objects.is_empty() && new.duration.0 == 0;
     let what = match &new.main {
         _ if !new.state.is_final() => "its state is not a final one",
         None if nothing_recorded => return Ok(()),

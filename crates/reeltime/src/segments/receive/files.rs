@@ -1,10 +1,12 @@
 //! The files of a recording, one by one: segments as they came, or tracks as received.
 
+use std::collections::HashMap;
+
 use reeltime_core::id::RecordingId;
 use reeltime_core::keys::ObjectKey;
 
 use super::ReceiveError;
-use crate::catalogue::{ObjectKind, ObjectState};
+use crate::catalogue::{FileFigures, ObjectKind, ObjectState};
 use crate::recorder::Recorder;
 use crate::store::ByteStream;
 
@@ -64,6 +66,18 @@ impl Recorder {
             mime: object.mime_type,
         };
         Ok(Some(masters.into_iter().enumerate().map(file).collect()))
+    }
+
+    /// What there is of the files of each of these recordings; nothing of those that have none.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read.
+    pub async fn file_figures(
+        &self,
+        tenant: &str,
+        recordings: &[RecordingId],
+    ) -> Result<HashMap<RecordingId, FileFigures>, ReceiveError> {
+        Ok(self.inner().catalogue.file_figures(tenant, recordings).await?)
     }
 
     /// The bytes of a file.

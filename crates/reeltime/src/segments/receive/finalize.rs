@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::incoming::Incoming;
 use super::speakers::Turn;
-use super::{Announcement, Gate, ReceiveError, Receiver, lock};
+use super::{Announcement, Gate, ReceiveError, Receiver, lock, new_segment};
 use crate::blocking::blocking;
 use crate::catalogue::{
     DEFAULT_TENANT, KeptSegment, Segment, SegmentRecording, SegmentState, SegmentsStatus,
@@ -39,8 +39,8 @@ impl Recorder {
     /// are marked as missing. To do so again changes nothing.
     ///
     /// # Errors
-    /// [`ReceiveError::Foreign`], with nothing changed; [`ReceiveError::StoreAway`] where what came out of turn cannot
-    /// be read back now: it is tried again each minute, and whenever this is called.
+    /// [`ReceiveError::Foreign`], with nothing changed; [`ReceiveError::Unfinished`] where the store cannot say now what
+    /// it has, or give back what came out of turn: it is tried again each minute, and whenever this is called.
     pub async fn finalize_segments(
         &self,
         tenant: &str,
@@ -63,15 +63,14 @@ impl Recorder {
         let catalogue = &self.inner().catalogue;
         // Somebody else may have done it while this one waited.
         let row = catalogue.segment_recording(tenant, id).await?;
-        if row.is_none_or(|row| row.status == SegmentsStatus::Finalized) {
-            return Ok(());
-        }
-        self.announce_unknown(receiver, named).await?;
-        *gate = Gate::Shut;
-        self.settle(receiver).await?;
+        let Some(row) = row.filter(|row| row.status != SegmentsStatus::Finalized) else { return Ok(()) };
+        self.announce_unknown(&row, tenant, named).await?;
+        // From here on it is over, whatever becomes of the rest and of this process.
         catalogue.advance_segments(tenant, id, SegmentsStatus::Finalizing, Clock::utc()).await?;
-        self.look_again(receiver).await?;
-        self.log_late(receiver).await?;
+        *gate = Gate::Shut;
+        self.gather(receiver).await.map_err(|error| {
+            if matches!(error, ReceiveError::StoreAway) { ReceiveError::Unfinished } else { error }
+        })?;
         self.mark_absent(receiver).await?;
         let logs = lock(&receiver.speakers).logs();
         let now = self.inner().clock.now();
@@ -85,8 +84,13 @@ impl Recorder {
     }
 
     /// Enters what is named and was never announced.
-    async fn announce_unknown(&self, receiver: &Receiver, named: Vec<Named>) -> Result<(), ReceiveError> {
-        let (tenant, id) = (&receiver.recording.tenant, receiver.recording.id);
+    async fn announce_unknown(
+        &self,
+        row: &SegmentRecording,
+        tenant: &str,
+        named: Vec<Named>,
+    ) -> Result<(), ReceiveError> {
+        let id = row.recording;
         let known = Known::new(self.inner().catalogue.segments(tenant, id).await?);
         let mut unknown = Vec::new();
         for Named { segment, places } in named {
@@ -96,7 +100,7 @@ impl Recorder {
             for place in &places {
                 self.check_place(tenant, id, place).await?;
             }
-            unknown.push(self.new_segment(tenant, id, segment).await?);
+            unknown.push(new_segment(row, segment)?);
         }
         let announced = stream::iter(unknown)
             .map(|new| async move { self.inner().catalogue.announce_segment(tenant, &new).await })
@@ -115,6 +119,13 @@ impl Recorder {
             Some(other) if other != id => foreign(),
             _ => Ok(()),
         }
+    }
+
+    /// Everything that takes the store.
+    async fn gather(&self, receiver: &Receiver) -> Result<(), ReceiveError> {
+        self.settle(receiver).await?;
+        self.look_again(receiver).await?;
+        self.log_late(receiver).await
     }
 
     /// Of what was announced, finds what is in the store all the same, and marks the rest as missing.

@@ -136,7 +136,7 @@ pub enum ReceiveError {
     )]
     Times,
     /// A name is too long, or absent where there must be one.
-    #[error("{field} is to have 1 to 1,024 bytes")]
+    #[error("the {field} is to have 1 to 1,024 bytes")]
     Name {
         /// The field.
         field: &'static str,
@@ -156,6 +156,11 @@ pub enum ReceiveError {
     /// The store does not answer in time.
     #[error("the store cannot be reached now: nothing was kept, try again in a moment")]
     StoreAway,
+    /// It is over for its client; what is still to be done about it waits for the store, and is tried again each minute.
+    #[error(
+        "the recording is finalized, and no segment is taken any more; the store cannot be reached now, and what is there is put together once it is back: ask again in a moment"
+    )]
+    Unfinished,
     /// The library failed.
     #[error(transparent)]
     Failed(Error),
@@ -274,7 +279,8 @@ impl Recorder {
     /// Begins a recording that comes in as segments; of a session that is being recorded, gives that recording.
     ///
     /// # Errors
-    /// [`ReceiveError::Refused`], [`ReceiveError::Name`], or where the catalogue cannot be written.
+    /// [`ReceiveError::Refused`], [`ReceiveError::Name`], [`ReceiveError::Unfinished`], or where the catalogue cannot be
+    /// written.
     pub async fn begin_segments(&self, tenant: &str, new: NewSegments) -> Result<RecordingId, ReceiveError> {
         check_name("sessionId", &new.session_id)?;
         let _one = self.inner().segments.beginning.lock().await;
@@ -299,11 +305,15 @@ impl Recorder {
             let active = StateChange { state: RecordingState::Active, at: new.begun_at, reason: None };
             self.inner().catalogue.change_state(tenant, id, &active).await?;
             self.receive(&recording, Speakers::default());
+            return Ok(id);
         }
-        Ok(known)
+        match self.segments_of(tenant, known).await? {
+            Some(row) if row.status == SegmentsStatus::Finalizing => Err(ReceiveError::Unfinished),
+            _ => Ok(known),
+        }
     }
 
-    fn receiving(
+    pub(crate) fn receiving(
         &self,
         tenant: &str,
         id: RecordingId,
@@ -378,46 +388,13 @@ impl Recorder {
         announcement: Announcement,
     ) -> Result<Segment, ReceiveError> {
         let receiver = self.open_receiver(tenant, id).await?;
-        let new = self.new_segment(tenant, id, announcement).await?;
-        if *receiver.gate.read().await == Gate::Shut {
+        let row = self.segments_of(tenant, id).await?.ok_or(ReceiveError::UnknownRecording)?;
+        let new = new_segment(&row, announcement)?;
+        // The gate of an earlier process was shut as well.
+        if *receiver.gate.read().await == Gate::Shut || row.status != SegmentsStatus::Live {
             return Err(ReceiveError::Finalized);
         }
         Ok(self.inner().catalogue.announce_segment(tenant, &new).await?)
-    }
-
-    async fn new_segment(
-        &self,
-        tenant: &str,
-        id: RecordingId,
-        of: Announcement,
-    ) -> Result<NewSegment, ReceiveError> {
-        check_name("userId", &of.user_id)?;
-        if of.username.len() > MOST_NAME || of.file_name.len() > MOST_NAME {
-            return Err(ReceiveError::Name { field: "username and fileName" });
-        }
-        let row = self.segments_of(tenant, id).await?.ok_or(ReceiveError::UnknownRecording)?;
-        let late = of.starts_at.0.saturating_sub(row.begun_at.0);
-        let long = of.ends_at.0.saturating_sub(of.starts_at.0);
-        if !(-MOST..=MOST).contains(&late) || !(0..=MOST).contains(&long) {
-            return Err(ReceiveError::Times);
-        }
-        let name = if of.username.is_empty() { &of.user_id } else { &of.username };
-        let (session, name, index) = (safe_name(&row.session_id), safe_name(name), of.segment_index);
-        let key = format!("recordings/{session}/{name}/segment_{index:03}.{}", of.format.name());
-        Ok(NewSegment {
-            id: Uuid::now_v7(),
-            recording: id,
-            key: ObjectKey::new(key)?,
-            upload: Uuid::new_v4(),
-            user_id: of.user_id,
-            username: of.username,
-            segment_index: of.segment_index,
-            file_name: of.file_name,
-            format: of.format,
-            size: of.size,
-            starts_at: of.starts_at,
-            ends_at: of.ends_at,
-        })
     }
 
     /// What was said of a recording of segments; `None` where the tenant has none of this id, or deleted it.
@@ -431,10 +408,7 @@ impl Recorder {
     ) -> Result<Option<SegmentRecording>, ReceiveError> {
         let Some(row) = self.inner().catalogue.segment_recording(tenant, id).await? else { return Ok(None) };
         let there = self.inner().catalogue.get(tenant, id).await?.is_some();
-        // One of nothing at all is no recording once it is over, and is told of all the same.
-        let empty =
-            row.finalized_at.is_some() && self.inner().catalogue.segments(tenant, id).await?.is_empty();
-        Ok((there || empty).then_some(row))
+        Ok(there.then_some(row))
     }
 
     /// The segments of a recording, by number.
@@ -465,6 +439,37 @@ impl Recorder {
     pub async fn open_segments(&self, tenant: &str) -> Result<Vec<SegmentRecording>, ReceiveError> {
         Ok(self.inner().catalogue.open_segment_recordings(tenant).await?)
     }
+}
+
+fn new_segment(row: &SegmentRecording, of: Announcement) -> Result<NewSegment, ReceiveError> {
+    check_name("userId", &of.user_id)?;
+    for (field, name) in [("username", &of.username), ("fileName", &of.file_name)] {
+        if name.len() > MOST_NAME {
+            return Err(ReceiveError::Name { field });
+        }
+    }
+    let late = of.starts_at.0.saturating_sub(row.begun_at.0);
+    let long = of.ends_at.0.saturating_sub(of.starts_at.0);
+    if !(-MOST..=MOST).contains(&late) || !(0..=MOST).contains(&long) {
+        return Err(ReceiveError::Times);
+    }
+    let name = if of.username.is_empty() { &of.user_id } else { &of.username };
+    let (session, name, index) = (safe_name(&row.session_id), safe_name(name), of.segment_index);
+    let key = format!("recordings/{session}/{name}/segment_{index:03}.{}", of.format.name());
+    Ok(NewSegment {
+        id: Uuid::now_v7(),
+        recording: row.recording,
+        key: ObjectKey::new(key)?,
+        upload: Uuid::new_v4(),
+        user_id: of.user_id,
+        username: of.username,
+        segment_index: of.segment_index,
+        file_name: of.file_name,
+        format: of.format,
+        size: of.size,
+        starts_at: of.starts_at,
+        ends_at: of.ends_at,
+    })
 }
 
 fn check_name(field: &'static str, name: &str) -> Result<(), ReceiveError> {

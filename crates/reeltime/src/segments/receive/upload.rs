@@ -108,7 +108,8 @@ impl Recorder {
             return Err(ReceiveError::Used);
         }
         self.admit()?;
-        let limit = segment.size.unwrap_or(MOST);
+        let announced = segment.size.filter(|_| !segment.state.is_kept());
+        let limit = announced.unwrap_or(MOST);
         let incoming = Incoming::create(&self.inner().config.data_dir, limit).await?;
         Ok(Upload { recorder: self.clone(), receiver, segment, incoming, _claim: claim })
     }
@@ -147,7 +148,11 @@ impl Upload {
 
     async fn complete(mut self) -> Result<Segment, ReceiveError> {
         self.incoming.flush().await?;
+        let again = self.segment.state.is_kept();
         if let Some(announced) = self.segment.size.filter(|&announced| announced != self.incoming.size) {
+            if again {
+                return Err(ReceiveError::Differs);
+            }
             return Err(ReceiveError::TooShort { received: self.incoming.size, announced });
         }
         self.check_sound().await?;
@@ -162,7 +167,6 @@ impl Upload {
             crc32c: Some(self.incoming.crc32c),
             logged: false,
         };
-        let again = self.segment.state.is_kept();
         if again && self.segment.crc32c != kept.crc32c {
             return Err(ReceiveError::Differs);
         }

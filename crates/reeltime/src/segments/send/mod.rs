@@ -23,10 +23,11 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::blocking::blocking;
+use crate::error::Error;
 use crate::recorder::{Clock, LiveRecording};
 use crate::spare::Spare;
 use crate::spool::Disk;
-use crate::store::{Bandwidth, Store, StoreError};
+use crate::store::{Bandwidth, Store};
 
 mod api;
 mod batch;
@@ -36,6 +37,7 @@ mod file;
 mod follow;
 mod journal;
 mod outgoing;
+mod removal;
 mod upload;
 
 pub use config::{ApiTarget, SegmentsConfig, Target, TargetError};
@@ -227,7 +229,7 @@ impl SegmentSender {
     }
 
     /// Gives up a recording's segments, here and in the store, also those of a time when they were on: its owner deleted
-    /// it.
+    /// it. Until those in the store are gone, its folder says so, and holds nothing else.
     ///
     /// # Errors
     /// Where something of it may still be there.
@@ -236,17 +238,32 @@ impl SegmentSender {
         recording: RecordingId,
         data_dir: &Path,
         store: &dyn Store,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Error> {
         if let Some(outgoing) = self.0.as_ref().and_then(|shared| shared.lock().remove(&recording)) {
             outgoing.abandon();
         }
         let sends = self.0.as_ref().is_some_and(|shared| matches!(shared.to, Way::Store(_)));
-        if !remove_folder(data_dir.join(FOLDER).join(recording.to_string())).await && !sends {
-            // The folder stays as long as the recording: nothing was ever cut of it.
+        let folder = data_dir.join(FOLDER).join(recording.to_string());
+        let emptied = folder.clone();
+        // The folder stays as long as the recording: without one, nothing was ever cut of it.
+        if !blocking(move || removal::begin(&emptied, sends)).await.map_err(Error::Spool)? {
             return Ok(());
         }
         for object in store.list(&upload::prefix(recording)).await? {
             store.delete(&object.key).await?;
+        }
+        remove_folder(folder).await;
+        Ok(())
+    }
+
+    /// Goes on with what [`Self::remove`] could not finish, also in an earlier process.
+    ///
+    /// # Errors
+    /// Where something may still be there.
+    pub(crate) async fn sweep(&self, data_dir: &Path, store: &dyn Store) -> Result<(), Error> {
+        let folder = data_dir.join(FOLDER);
+        for recording in blocking(move || removal::begun(&folder)).await.map_err(Error::Spool)? {
+            self.remove(recording, data_dir, store).await?;
         }
         Ok(())
     }
@@ -363,16 +380,10 @@ impl Shared {
     }
 }
 
-/// Removes a folder; whether there was one.
-async fn remove_folder(folder: PathBuf) -> bool {
+async fn remove_folder(folder: PathBuf) {
     let place = folder.clone();
-    match blocking(move || std::fs::remove_dir_all(folder)).await {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => {
-            warn!(folder = %place.display(), %error, "files of segments cannot be removed");
-            true
-        }
+    if let Err(error) = blocking(move || std::fs::remove_dir_all(folder)).await {
+        warn!(folder = %place.display(), %error, "files of segments cannot be removed");
     }
 }
 
@@ -382,6 +393,9 @@ fn left_over(folder: &Path, target: &str) -> io::Result<HashMap<RecordingId, Arc
     let mut found = HashMap::new();
     for entry in std::fs::read_dir(folder)? {
         let place = entry?.path();
+        if removal::is_begun(&place) {
+            continue;
+        }
         match Journal::open(&place) {
             Ok(Some(journal)) if journal.done => {}
             Ok(Some(journal)) if journal.begun.target != target => {
