@@ -290,24 +290,23 @@ def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):
 
 
 def test_a_recording_that_came_in_segments_is_rebuilt_with_them_and_deleted_with_them(node, tmp_path):
-    public = {"REELTIME_PUBLIC_URL": "https://calls.example"}
-    first = node(**public).start()
+    first = node().start()
     recording = Recording(first, "rebuilt")
     said = [Segment(user, n, n, wav(indexed_pcm(f"{user} {n}", RATE)), 1.0) for user in ("anna", "ben") for n in range(2)]
     never = Segment("ben", 2, 5, said[0].content, 1.0)
     recording.finalize([*(recording.send(each) for each in said), never.described()])
     first.completed(recording.id)
     place = f"/api/recordings/{recording.id}"
-    before = first.get(place).json()
-    assert len(before["recording"]["missingSegments"]) == 1
+    before = first.get(place).text.replace(first.url(""), "")
+    assert len(json.loads(before)["recording"]["missingSegments"]) == 1
     lose(first)
     for file in tmp_path.glob("catalogue.db*"):
         file.unlink()
-    other = node(**public)
+    other = node()
     done = run_reeltime("catalogue", "rebuild", "--data-dir", str(other.data_dir), cwd=other.home, **other.settings)
     assert done.returncode == 0, done.stderr
     other.start()
-    assert other.get(place).json() == before
+    assert other.get(place).text.replace(other.url(""), "") == before
     assert other.completed(recording.id)
     assert other.request("DELETE", f"/api/v1/recordings/{recording.id}").status_code == 204
     until("nothing to be left", lambda: not [path for path in (tmp_path / "store/recordings").rglob("*") if path.is_file()], 30)
