@@ -268,6 +268,27 @@ def test_waveforms_pauses_and_marks_are_drawn_and_told(library, browse):
     assert "card number" in page.locator(".hole.pause").get_attribute("title")
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_marks_up_to_the_last_moment_stay_inside_the_card(new_server, browse, size):
+    server = new_server().start()
+    client = Ingest(server, call="to the end", participant="anna")
+    for mark in ("a name that is far too long for the room there is", "nearly over", "end"):
+        client.send(tone(500, 2))
+        client.tell("mark", name=mark)
+    client.stop()
+    recording = server.completed(client.recording_id)
+    page = browse(server, f"/#/r/{recording['id']}", viewport=size)
+    expect(page.locator(".flag")).to_have_count(3)
+    assert page.evaluate(OUTSIDE) == []
+    check(page, f"marks-{'phone' if size is PHONE else 'wide'}")
+
+
+OUTSIDE = """[...document.querySelectorAll('.flag, .tick')].filter((each) => {
+    const [box, card] = [each.getBoundingClientRect(), document.querySelector('.stage').getBoundingClientRect()];
+    return box.left < card.left || box.right > card.right;
+}).map((each) => each.textContent)"""
+
+
 INK = """[...document.querySelectorAll('.lane')].map((lane) => {
     const canvas = lane.querySelector('.wave > div')?.shadowRoot?.querySelector('.canvases canvas');
     if (!canvas) return [lane.querySelector('.lane-name').textContent, [0, 0, 0]];

@@ -20,17 +20,17 @@ export function Ruler({ length, marks, onSeek }: { length: number; marks: Mark[]
         ))}
       </div>
       {marks.map((mark) => (
-        <button
-          type="button"
-          key={`${mark.track_id}${mark.at_seconds}${mark.name}`}
-          class="flag"
-          style={{ left: `${(100 * mark.at_seconds) / length}%` }}
-          aria-label={`Mark ${mark.name}, at ${spoken(mark.at_seconds)}`}
-          title={`${mark.name} · ${clock(mark.at_seconds)}`}
-          onClick={() => onSeek(mark.at_seconds)}
-        >
-          <span>{mark.name}</span>
-        </button>
+        <span key={`${mark.track_id}${mark.at_seconds}${mark.name}`} class="pole" style={{ "--where": mark.at_seconds / length }}>
+          <button
+            type="button"
+            class="flag"
+            aria-label={`Mark ${mark.name}, at ${spoken(mark.at_seconds)}`}
+            title={`${mark.name} · ${clock(mark.at_seconds)}`}
+            onClick={() => onSeek(mark.at_seconds)}
+          >
+            {mark.name}
+          </button>
+        </span>
       ))}
     </div>
   );
