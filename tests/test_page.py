@@ -434,6 +434,14 @@ def test_deleting_can_be_undone_and_is_done_otherwise(new_server, browse):
     until("the rest to be deleted when the page is left", lambda: len(server.recordings()) == 1)
 
 
+def test_a_place_that_does_not_exist_says_so_and_leads_back(library, browse):
+    page = browse(library, "/#/bogus")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect(page.get_by_role("main")).to_contain_text("#/bogus")
+    page.get_by_role("link", name="All recordings").click()
+    expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
+
+
 def test_search_finds_calls_and_participants(library, browse):
     page = browse(library)
     field = page.get_by_role("searchbox")
@@ -658,6 +666,7 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
         "library": (library, "/", "support-4711"),
         "player": (library, f"/#/r/{library.call}?t=2", "Marks, pauses and gaps"),
         "sign-in": (locked, "/", "This server asks for a key"),
+        "nowhere": (library, "/#/bogus", "There is nothing here"),
         "record": (library, "/#/record", "Press to record"),
     }
     name = f"{scheme}-{'phone' if size is PHONE else 'wide'}"

@@ -10,7 +10,8 @@ test("places of the page are read from behind the hash", () => {
   assert.deepEqual(parse("#/r/ab-1?t=12.5"), { view: "player", id: "ab-1", at: 12.5 });
   assert.deepEqual(parse("#/r/ab-1"), { view: "player", id: "ab-1", at: undefined });
   assert.deepEqual(parse("#/r/%E0%A4%A?t=-1"), { view: "player", id: "%E0%A4%A", at: undefined });
-  assert.deepEqual(parse("#/r/a/b"), { view: "library" });
+  assert.deepEqual(parse("#/"), { view: "library" });
+  for (const path of ["/r/a/b", "/bogus", "/record/er"]) assert.deepEqual(parse(`#${path}`), { view: "nowhere", path });
 });
 
 test("times are written as on a recorder, and as they are said", () => {
