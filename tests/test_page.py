@@ -109,6 +109,18 @@ def test_what_the_microphone_hears_is_recorded_without_a_break(library, browse):
     assert [mark["name"] for mark in recording["marks"]] == ["here"] and recording["gaps"] == []
 
 
+def test_who_records_sees_which_call_it_is_and_by_which_name(library, browse):
+    page = browse(library, "/#/record")
+    page.get_by_label("Call").fill("weekly review")
+    page.get_by_label("Your name").fill("erin")
+    record(page)
+    told = page.get_by_role("paragraph").filter(has_text=re.compile("^weekly review erin$"))
+    expect(told).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("All of it is safe")).to_be_visible(timeout=30_000)
+    expect(told).to_be_visible()
+
+
 def test_a_server_that_is_killed_and_comes_back_costs_the_page_nothing(new_server, browse):
     server = new_server().start()
     page = browse(server, "/#/record")
@@ -674,6 +686,8 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
         page = browse(server, place, **options)
         expect(page.get_by_text(sign)).to_be_visible()
         check(page, f"{view}-{name}")
+    page.get_by_label("Call").fill("a call with a name that is longer than a telephone is wide")
+    page.get_by_label("Your name").fill("erin")
     record(page)
     page.wait_for_timeout(1_200)
     check(page, f"recording-{name}")
