@@ -467,6 +467,15 @@ def test_search_finds_calls_and_participants(library, browse):
     expect(page.get_by_text("is called “nobody of that name”")).to_be_visible()
 
 
+def test_a_telephone_shows_by_whose_name_a_call_was_found(library, browse):
+    page = browse(library, viewport=PHONE)
+    page.get_by_role("searchbox").fill("dora")
+    row = page.get_by_role("listitem")
+    expect(row).to_have_count(1)
+    expect(row.get_by_text("dora", exact=True)).to_be_visible()
+    expect(row.get_by_text("interview", exact=True)).to_be_visible()
+
+
 def test_a_row_that_was_found_stays_under_the_hand_while_the_search_goes_on(library, browse):
     page = browse(library)
     page.get_by_role("searchbox").fill("su")

@@ -2,7 +2,7 @@
 const INDEX: &str = include_str!("index.html");
 static ASSETS: [Asset; 4] = [
     Asset { name: "icon.svg", bytes: include_bytes!("icon.svg") },
-    Asset { name: "main-FZFXOW22.css", bytes: include_bytes!("main-FZFXOW22.css") },
-    Asset { name: "main-I53XB7OG.js", bytes: include_bytes!("main-I53XB7OG.js") },
+    Asset { name: "main-2BA2JXFX.js", bytes: include_bytes!("main-2BA2JXFX.js") },
+    Asset { name: "main-I365NMEF.css", bytes: include_bytes!("main-I365NMEF.css") },
     Asset { name: "worklet-EU2RFYQN.js", bytes: include_bytes!("worklet-EU2RFYQN.js") },
 ];
