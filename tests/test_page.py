@@ -367,6 +367,16 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     expect(page.get_by_text("/ 0:12")).to_be_visible()
 
 
+def test_a_live_recording_fits_a_telephone(new_server, browse):
+    server = new_server().start()
+    client = Ingest(server, call="live", participant="anna")
+    client.send(tone(500, 4))
+    page = browse(server, f"/#/r/{client.recording_id}", viewport=PHONE)
+    expect(page.get_by_text("Live 0:04")).to_be_visible()
+    check(page, "live-phone")
+    client.stop()
+
+
 def test_a_live_recording_is_looked_at_when_there_is_something_new(new_server, browse):
     server = new_server().start()
     client = Ingest(server, call="told", participant="anna")
