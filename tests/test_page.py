@@ -295,6 +295,29 @@ def test_marks_up_to_the_last_moment_stay_inside_the_card(new_server, browse, si
     check(page, f"marks-{'phone' if size is PHONE else 'wide'}")
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_lanes_are_as_wide_as_the_card_and_the_playhead_strikes_no_name(library, browse, size):
+    page = browse(library, f"/#/r/{library.call}", viewport=size)
+    expect(page.locator(".lane-name")).to_have_count(2)
+    lanes = page.evaluate(LANES)
+    assert all(lane["inset"] == 0 for lane in lanes), lanes
+    assert all(lane["room"] > 150 for lane in lanes), "for the name"
+    assert all(lane["covers"] or lane["beside"] for lane in lanes), "the name lies over the line, or beside it"
+
+
+LANES = """[...document.querySelectorAll('.lane')].map((lane) => {
+    const [card, head, name] = [document.querySelector('.stage'), lane.querySelector('.lane-head'), lane.querySelector('.lane-name')];
+    const box = name.getBoundingClientRect();
+    const [top] = document.elementsFromPoint(box.left + 1, box.top + box.height / 2);
+    return {
+        inset: card.clientWidth - lane.offsetWidth,
+        room: box.width,
+        covers: head.contains(top) && getComputedStyle(head).backgroundColor !== 'rgba(0, 0, 0, 0)',
+        beside: box.right < document.querySelector('.over').getBoundingClientRect().left,
+    };
+})"""
+
+
 OUTSIDE = """[...document.querySelectorAll('.flag, .tick')].filter((each) => {
     const [box, card] = [each.getBoundingClientRect(), document.querySelector('.stage').getBoundingClientRect()];
     return box.left < card.left || box.right > card.right;
