@@ -324,6 +324,22 @@ OUTSIDE = """[...document.querySelectorAll('.flag, .tick')].filter((each) => {
 }).map((each) => each.textContent)"""
 
 
+def test_a_soft_speaker_is_seen_below_a_loud_one_and_each_has_a_colour(new_server, browse):
+    server = new_server().start()
+    clients = {name: Ingest(server, call="unlike", participant=name) for name in ("loud", "soft")}
+    for name, level in (("loud", 0.5), ("soft", 0.02)):
+        clients[name].send(tone(500, 3, level=level))
+    for client in clients.values():
+        client.stop()
+    recording = server.completed(clients["loud"].recording_id)
+    page = browse(server, f"/#/r/{recording['id']}")
+    inks = {name: min(ink) for name, ink in until("ink in both", lambda: _both_drawn(page))}
+    assert inks["loud"] > 0.6, "as high as its lane, of which gaps between the bars are a third"
+    assert 0.1 < inks["soft"] < 0.4 * inks["loud"], inks
+    painted = page.evaluate("[...document.querySelectorAll('.wave')].map((wave) => getComputedStyle(wave).color)")
+    assert len(set(painted)) == 2, painted
+
+
 INK = """[...document.querySelectorAll('.lane')].map((lane) => {
     const canvas = lane.querySelector('.wave > div')?.shadowRoot?.querySelector('.canvases canvas');
     if (!canvas) return [lane.querySelector('.lane-name').textContent, [0, 0, 0]];
