@@ -109,6 +109,18 @@ def test_what_the_microphone_hears_is_recorded_without_a_break(library, browse):
     assert [mark["name"] for mark in recording["marks"]] == ["here"] and recording["gaps"] == []
 
 
+def test_who_records_sees_which_call_it_is_and_by_which_name(library, browse):
+    page = browse(library, "/#/record")
+    page.get_by_label("Call").fill("weekly review")
+    page.get_by_label("Your name").fill("erin")
+    record(page)
+    told = page.get_by_role("paragraph").filter(has_text=re.compile("^weekly review erin$"))
+    expect(told).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("All of it is safe")).to_be_visible(timeout=30_000)
+    expect(told).to_be_visible()
+
+
 def test_a_server_that_is_killed_and_comes_back_costs_the_page_nothing(new_server, browse):
     server = new_server().start()
     page = browse(server, "/#/record")
@@ -268,6 +280,66 @@ def test_waveforms_pauses_and_marks_are_drawn_and_told(library, browse):
     assert "card number" in page.locator(".hole.pause").get_attribute("title")
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_marks_up_to_the_last_moment_stay_inside_the_card(new_server, browse, size):
+    server = new_server().start()
+    client = Ingest(server, call="to the end", participant="anna")
+    for mark in ("a name that is far too long for the room there is", "nearly over", "end"):
+        client.send(tone(500, 2))
+        client.tell("mark", name=mark)
+    client.stop()
+    recording = server.completed(client.recording_id)
+    page = browse(server, f"/#/r/{recording['id']}", viewport=size)
+    expect(page.locator(".flag")).to_have_count(3)
+    assert page.evaluate(OUTSIDE) == []
+    check(page, f"marks-{'phone' if size is PHONE else 'wide'}")
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_lanes_are_as_wide_as_the_card_and_the_playhead_strikes_no_name(library, browse, size):
+    page = browse(library, f"/#/r/{library.call}", viewport=size)
+    expect(page.locator(".lane-name")).to_have_count(2)
+    lanes = page.evaluate(LANES)
+    assert all(lane["inset"] == 0 for lane in lanes), lanes
+    assert all(lane["room"] > 150 for lane in lanes), "for the name"
+    assert all(lane["covers"] or lane["beside"] for lane in lanes), "the name lies over the line, or beside it"
+
+
+LANES = """[...document.querySelectorAll('.lane')].map((lane) => {
+    const [card, head, name] = [document.querySelector('.stage'), lane.querySelector('.lane-head'), lane.querySelector('.lane-name')];
+    const box = name.getBoundingClientRect();
+    const [top] = document.elementsFromPoint(box.left + 1, box.top + box.height / 2);
+    return {
+        inset: card.clientWidth - lane.offsetWidth,
+        room: box.width,
+        covers: head.contains(top) && getComputedStyle(head).backgroundColor !== 'rgba(0, 0, 0, 0)',
+        beside: box.right < document.querySelector('.over').getBoundingClientRect().left,
+    };
+})"""
+
+
+OUTSIDE = """[...document.querySelectorAll('.flag, .tick')].filter((each) => {
+    const [box, card] = [each.getBoundingClientRect(), document.querySelector('.stage').getBoundingClientRect()];
+    return box.left < card.left || box.right > card.right;
+}).map((each) => each.textContent)"""
+
+
+def test_a_soft_speaker_is_seen_below_a_loud_one_and_each_has_a_colour(new_server, browse):
+    server = new_server().start()
+    clients = {name: Ingest(server, call="unlike", participant=name) for name in ("loud", "soft")}
+    for name, level in (("loud", 0.5), ("soft", 0.02)):
+        clients[name].send(tone(500, 3, level=level))
+    for client in clients.values():
+        client.stop()
+    recording = server.completed(clients["loud"].recording_id)
+    page = browse(server, f"/#/r/{recording['id']}")
+    inks = {name: min(ink) for name, ink in until("ink in both", lambda: _both_drawn(page))}
+    assert inks["loud"] > 0.6, "as high as its lane, of which gaps between the bars are a third"
+    assert 0.1 < inks["soft"] < 0.4 * inks["loud"], inks
+    painted = page.evaluate("[...document.querySelectorAll('.wave')].map((wave) => getComputedStyle(wave).color)")
+    assert len(set(painted)) == 2, painted
+
+
 INK = """[...document.querySelectorAll('.lane')].map((lane) => {
     const canvas = lane.querySelector('.wave > div')?.shadowRoot?.querySelector('.canvases canvas');
     if (!canvas) return [lane.querySelector('.lane-name').textContent, [0, 0, 0]];
@@ -332,6 +404,16 @@ def test_a_live_recording_grows_and_plays_from_anywhere(new_server, browse):
     played_to(slider, 9)
     client.stop()
     expect(page.get_by_text("/ 0:12")).to_be_visible()
+
+
+def test_a_live_recording_fits_a_telephone(new_server, browse):
+    server = new_server().start()
+    client = Ingest(server, call="live", participant="anna")
+    client.send(tone(500, 4))
+    page = browse(server, f"/#/r/{client.recording_id}", viewport=PHONE)
+    expect(page.get_by_text("Live 0:04")).to_be_visible()
+    check(page, "live-phone")
+    client.stop()
 
 
 def test_a_live_recording_is_looked_at_when_there_is_something_new(new_server, browse):
@@ -413,6 +495,14 @@ def test_deleting_can_be_undone_and_is_done_otherwise(new_server, browse):
     until("the rest to be deleted when the page is left", lambda: len(server.recordings()) == 1)
 
 
+def test_a_place_that_does_not_exist_says_so_and_leads_back(library, browse):
+    page = browse(library, "/#/bogus")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+    expect(page.get_by_role("main")).to_contain_text("#/bogus")
+    page.get_by_role("link", name="All recordings").click()
+    expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
+
+
 def test_search_finds_calls_and_participants(library, browse):
     page = browse(library)
     field = page.get_by_role("searchbox")
@@ -424,6 +514,15 @@ def test_search_finds_calls_and_participants(library, browse):
     expect(rows.first).to_contain_text("anna, ben")
     field.fill("nobody of that name")
     expect(page.get_by_text("is called “nobody of that name”")).to_be_visible()
+
+
+def test_a_telephone_shows_by_whose_name_a_call_was_found(library, browse):
+    page = browse(library, viewport=PHONE)
+    page.get_by_role("searchbox").fill("dora")
+    row = page.get_by_role("listitem")
+    expect(row).to_have_count(1)
+    expect(row.get_by_text("dora", exact=True)).to_be_visible()
+    expect(row.get_by_text("interview", exact=True)).to_be_visible()
 
 
 def test_a_row_that_was_found_stays_under_the_hand_while_the_search_goes_on(library, browse):
@@ -637,6 +736,7 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
         "library": (library, "/", "support-4711"),
         "player": (library, f"/#/r/{library.call}?t=2", "Marks, pauses and gaps"),
         "sign-in": (locked, "/", "This server asks for a key"),
+        "nowhere": (library, "/#/bogus", "There is nothing here"),
         "record": (library, "/#/record", "Press to record"),
     }
     name = f"{scheme}-{'phone' if size is PHONE else 'wide'}"
@@ -644,6 +744,8 @@ def test_everybody_can_use_each_view(library, new_server, browse, scheme, size):
         page = browse(server, place, **options)
         expect(page.get_by_text(sign)).to_be_visible()
         check(page, f"{view}-{name}")
+    page.get_by_label("Call").fill("a call with a name that is longer than a telephone is wide")
+    page.get_by_label("Your name").fill("erin")
     record(page)
     page.wait_for_timeout(1_200)
     check(page, f"recording-{name}")

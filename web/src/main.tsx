@@ -12,6 +12,7 @@ import "./styles/main.css";
 import { Help } from "./ui/help";
 import { Help as HelpIcon, Mark } from "./ui/icons";
 import { useKeys } from "./ui/keys";
+import { Nowhere } from "./ui/nowhere";
 import { SignIn, SignOut } from "./ui/signin";
 import { ThemeToggle, applyTheme } from "./ui/theme";
 import { Toasts } from "./ui/toast";
@@ -58,6 +59,7 @@ function App() {
 function View({ route }: { route: Route }) {
   if (route.view === "library") return <Library />;
   if (route.view === "record") return <RecordPage />;
+  if (route.view === "nowhere") return <Nowhere path={route.path} />;
   return <PlayerPage key={route.id} id={route.id} at={route.at} />;
 }
 

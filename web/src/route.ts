@@ -1,7 +1,11 @@
 /** Places of the page: `#/`, `#/record`, `#/r/{id}?t=12.5`; `/r/{id}?t=12.5` leads to the latter. */
 import { useLayoutEffect, useState } from "preact/hooks";
 
-export type Route = { view: "library" } | { view: "record" } | { view: "player"; id: string; at?: number };
+export type Route =
+  | { view: "library" }
+  | { view: "record" }
+  | { view: "player"; id: string; at?: number }
+  | { view: "nowhere"; path: string };
 
 export function parse(hash: string): Route {
   const [path = "", query] = hash.replace(/^#/, "").split("?");
@@ -10,7 +14,8 @@ export function parse(hash: string): Route {
     const at = Number.parseFloat(new URLSearchParams(query).get("t") ?? "");
     return { view: "player", id: decoded(id), at: at >= 0 ? at : undefined };
   }
-  return path === "/record" ? { view: "record" } : { view: "library" };
+  if (path === "/record") return { view: "record" };
+  return path === "" || path === "/" ? { view: "library" } : { view: "nowhere", path };
 }
 
 function decoded(text: string): string {

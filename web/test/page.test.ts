@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ago, bytes, callName, clock, spoken } from "../src/format";
 import { columnsOf } from "../src/player/peaks";
+import { coloursOf, heights, stretch } from "../src/player/voices";
 import { parse } from "../src/route";
 
 test("places of the page are read from behind the hash", () => {
@@ -10,7 +11,8 @@ test("places of the page are read from behind the hash", () => {
   assert.deepEqual(parse("#/r/ab-1?t=12.5"), { view: "player", id: "ab-1", at: 12.5 });
   assert.deepEqual(parse("#/r/ab-1"), { view: "player", id: "ab-1", at: undefined });
   assert.deepEqual(parse("#/r/%E0%A4%A?t=-1"), { view: "player", id: "%E0%A4%A", at: undefined });
-  assert.deepEqual(parse("#/r/a/b"), { view: "library" });
+  assert.deepEqual(parse("#/"), { view: "library" });
+  for (const path of ["/r/a/b", "/bogus", "/record/er"]) assert.deepEqual(parse(`#${path}`), { view: "nowhere", path });
 });
 
 test("times are written as on a recorder, and as they are said", () => {
@@ -39,4 +41,19 @@ test("a call that nobody named is called by its time", () => {
 test("the louder side of each column counts, over all channels", () => {
   const wave = { channels: 2, sample_rate: 8_000, samples_per_pixel: 64, bits: 8, length: 2, data: [-64, 10, 0, 32, 0, 0, -128, 5] };
   assert.deepEqual([...columnsOf(wave)], [0.5, 1]);
+});
+
+test("each speaker has a colour, and keeps it over all of their tracks", () => {
+  const tracks = ["anna", "ben", "anna", "", ""].map((participant, id) => ({ id: `t${id}`, participant }));
+  assert.deepEqual([...coloursOf(tracks).values()], ["voice-1", "voice-2", "voice-1", "voice-3", "voice-4"]);
+  const many = Array.from({ length: 7 }, (_, id) => ({ id: `t${id}`, participant: `speaker ${id}` }));
+  assert.equal(coloursOf(many).get("t6"), "voice-1");
+});
+
+test("the loudest fills its lane, the soft is seen, and noise is not blown up", () => {
+  const [soft = 0, loud = 0] = heights(Float32Array.of(0.01, 0.25));
+  assert.equal(loud * stretch(loud), 1);
+  assert.ok(soft * stretch(loud) > 0.15 && soft < loud);
+  assert.ok(0.01 * stretch(0.01) < 0.05);
+  assert.equal(stretch(0), 1);
 });

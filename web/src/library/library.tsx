@@ -146,7 +146,7 @@ function useRowHeight(): number {
     narrow.addEventListener("change", changed);
     return () => narrow.removeEventListener("change", changed);
   }, []);
-  return phone ? 76 : 64;
+  return phone ? 88 : 64;
 }
 
 interface Shown {

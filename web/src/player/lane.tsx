@@ -3,16 +3,24 @@ import { useEffect, useRef } from "preact/hooks";
 import WaveSurfer from "wavesurfer.js";
 import { type Details, type Stretch, type Track } from "../api";
 import { clock, gapReason, spoken } from "../format";
+import type { Store } from "../store";
 import { watchTheme } from "../ui/theme";
 import { type Outline, OutlineReader } from "./peaks";
 import { lengthOf } from "./sound";
+import { heights, stretch } from "./voices";
 
 const HEIGHT = 72;
+
+/** The highest bar of all lanes, before they are stretched. */
+export type Highest = Store<{ height: number }>;
 
 interface Props {
   recording: Details;
   track: Track;
   number: number;
+  /** The class of the speaker's colour. */
+  colour: string;
+  highest: Highest;
   /** Seconds that the whole width stands for. */
   length: number;
   heard: boolean;
@@ -24,11 +32,11 @@ interface Props {
   onReady(show: (seconds: number) => void): () => void;
 }
 
-export function Lane({ recording, track, number, length, heard, solo, muted, onSolo, onMute, onReady }: Props) {
+export function Lane({ recording, track, number, colour, highest, length, heard, solo, muted, onSolo, onMute, onReady }: Props) {
   const name = track.participant || `Speaker ${number}`;
   const mine = <T extends { track_id: string }>(all: T[]) => all.filter((each) => each.track_id === track.id);
   return (
-    <div class={`lane ${heard ? "" : "unheard"}`} role="group" aria-label={name}>
+    <div class={`lane ${colour} ${heard ? "" : "unheard"}`} role="group" aria-label={name}>
       <div class="lane-head">
         <span class="lane-name" title={name}>{name}</span>
         <span class="lane-codec">{`${track.codec} · ${track.rate / 1000} kHz`}</span>
@@ -47,7 +55,7 @@ export function Lane({ recording, track, number, length, heard, solo, muted, onS
         </span>
       </div>
       <div class="lane-wave">
-        <Wave recording={recording} track={track} length={length} onReady={onReady} />
+        <Wave recording={recording} track={track} highest={highest} length={length} onReady={onReady} />
         {mine(recording.gaps).map((gap) => (
           <Hole key={`g${gap.start_seconds}`} stretch={gap} length={length} kind="gap" text={gapReason(gap.reason)} />
         ))}
@@ -86,17 +94,19 @@ function Hole({ stretch, length, kind, text }: HoleProps) {
 interface WaveProps {
   recording: Details;
   track: Track;
+  highest: Highest;
   length: number;
   onReady(show: (seconds: number) => void): () => void;
 }
 
-function Wave({ recording, track, length, onReady }: WaveProps) {
+function Wave({ recording, track, highest, length, onReady }: WaveProps) {
   const box = useRef<HTMLDivElement>(null);
   const reader = useRef<OutlineReader>(undefined);
 
   useEffect(() => {
     if (!box.current) return undefined;
-    const wave = waveform(box.current);
+    const container = box.current;
+    const wave = waveform(container, stretch(highest.get().height));
     let at = 0;
     const show = (seconds: number) => {
       at = seconds;
@@ -104,14 +114,17 @@ function Wave({ recording, track, length, onReady }: WaveProps) {
     };
     const outlines = new OutlineReader(recording, track, (outline) => {
       // A newer outline overtakes this one, or the lane is gone: nothing to say.
-      draw(wave, outline).then(() => show(at), () => undefined);
+      draw(wave, outline, highest).then(() => show(at), () => undefined);
     });
     reader.current = outlines;
     const forget = onReady(show);
-    const unwatch = watchTheme(() => wave.setOptions(colours()));
+    const unwatch = [
+      watchTheme(() => wave.setOptions(colours(container))),
+      highest.watch(() => wave.setOptions({ barHeight: stretch(highest.get().height) })),
+    ];
     return () => {
       forget();
-      unwatch();
+      for (const each of unwatch) each();
       outlines.close();
       wave.destroy();
     };
@@ -123,7 +136,7 @@ function Wave({ recording, track, length, onReady }: WaveProps) {
   return <div ref={box} class="wave" aria-hidden="true" style={{ left: `${left}%`, width: `${width}%` }} />;
 }
 
-function waveform(container: HTMLElement): WaveSurfer {
+function waveform(container: HTMLElement, barHeight: number): WaveSurfer {
   return WaveSurfer.create({
     container,
     height: HEIGHT,
@@ -131,6 +144,7 @@ function waveform(container: HTMLElement): WaveSurfer {
     barGap: 1,
     barRadius: 1,
     barMinHeight: 1,
+    barHeight,
     cursorWidth: 0,
     interact: false,
     hideScrollbar: true,
@@ -138,17 +152,20 @@ function waveform(container: HTMLElement): WaveSurfer {
     peaks: [new Float32Array(2)],
     duration: 1,
     cspNonce: document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content,
-    ...colours(),
+    ...colours(container),
   });
 }
 
-function draw(wave: WaveSurfer, { peaks, seconds }: Outline): Promise<void> {
-  // Speech lives far below full scale: the root lifts it, and keeps the order of loud and soft.
-  return wave.load("", [peaks.map((peak) => Math.min(1, peak) ** 0.75)], seconds);
+function draw(wave: WaveSurfer, { peaks, seconds }: Outline, highest: Highest): Promise<void> {
+  const bars = heights(peaks);
+  const height = bars.reduce((most, each) => Math.max(most, each), highest.get().height);
+  // All lanes are stretched anew, this one among them.
+  if (height > highest.get().height) highest.set({ height });
+  return wave.load("", [bars], seconds);
 }
 
-function colours() {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name: string) => style.getPropertyValue(name).trim();
-  return { waveColor: of("--wave"), progressColor: of("--wave-played") };
+/** As the style sheet has them for this lane. */
+function colours(container: HTMLElement) {
+  const { color, fill } = getComputedStyle(container);
+  return { waveColor: fill, progressColor: color };
 }

@@ -3,16 +3,18 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Details, isLive } from "../api";
 import { clock } from "../format";
 import { momentLink } from "../route";
+import { Store } from "../store";
 import { Forward, Link, Pause, Play, Rewind } from "../ui/icons";
 import { useKeys } from "../ui/keys";
 import { complain, toast } from "../ui/toast";
 import { ElementTransport, STREAMS } from "./elements";
 import { Happenings } from "./events";
-import { Lane } from "./lane";
+import { type Highest, Lane } from "./lane";
 import { EDGE, RangeTransport } from "./ranges";
 import { endOf, isLinear } from "./sound";
 import { Ruler, Slider } from "./timeline";
 import type { Transport } from "./transport";
+import { coloursOf } from "./voices";
 
 const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3];
 
@@ -21,6 +23,8 @@ export function Player({ recording, at }: { recording: Details; at?: number }) {
   const length = Math.max(0.1, recording.duration_seconds, ...recording.tracks.map(endOf));
   const player = usePlayer(recording, length, at);
   const voices = useVoices(recording, player.transport);
+  const colours = coloursOf(recording.tracks);
+  const [highest] = useState<Highest>(() => new Store({ height: 0 }));
   const stage = useRef<HTMLDivElement>(null);
   const shows = useRef(new Set<(seconds: number) => void>());
   const now = useFrames(player.transport, stage, shows.current, length);
@@ -45,7 +49,7 @@ export function Player({ recording, at }: { recording: Details; at?: number }) {
   return (
     <>
       <div class="stage" ref={stage}>
-        <Ruler length={length} marks={marks} onSeek={player.seek} />
+        <Ruler length={length} marks={marks} colours={colours} onSeek={player.seek} />
         <div class="lanes">
           {recording.tracks.map((track, i) => (
             <Lane
@@ -53,6 +57,8 @@ export function Player({ recording, at }: { recording: Details; at?: number }) {
               recording={recording}
               track={track}
               number={i + 1}
+              colour={colours.get(track.id) ?? ""}
+              highest={highest}
               length={length}
               heard={voices.audible.has(track.id)}
               solo={voices.solo.has(track.id)}

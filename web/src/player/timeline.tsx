@@ -7,7 +7,15 @@ const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7
 /** Labels that fit. */
 const LABELS = 10;
 
-export function Ruler({ length, marks, onSeek }: { length: number; marks: Mark[]; onSeek(seconds: number): void }) {
+interface RulerProps {
+  length: number;
+  marks: Mark[];
+  /** Classes of the speakers' colours, by track. */
+  colours: ReadonlyMap<string, string>;
+  onSeek(seconds: number): void;
+}
+
+export function Ruler({ length, marks, colours, onSeek }: RulerProps) {
   const step = STEPS.find((each) => length / each <= LABELS) ?? 14_400;
   const ticks = Array.from({ length: Math.floor(length / step) + 1 }, (_, i) => i * step);
   return (
@@ -20,17 +28,21 @@ export function Ruler({ length, marks, onSeek }: { length: number; marks: Mark[]
         ))}
       </div>
       {marks.map((mark) => (
-        <button
-          type="button"
+        <span
           key={`${mark.track_id}${mark.at_seconds}${mark.name}`}
-          class="flag"
-          style={{ left: `${(100 * mark.at_seconds) / length}%` }}
-          aria-label={`Mark ${mark.name}, at ${spoken(mark.at_seconds)}`}
-          title={`${mark.name} · ${clock(mark.at_seconds)}`}
-          onClick={() => onSeek(mark.at_seconds)}
+          class={`pole ${colours.get(mark.track_id) ?? ""}`}
+          style={{ "--where": mark.at_seconds / length }}
         >
-          <span>{mark.name}</span>
-        </button>
+          <button
+            type="button"
+            class="flag"
+            aria-label={`Mark ${mark.name}, at ${spoken(mark.at_seconds)}`}
+            title={`${mark.name} · ${clock(mark.at_seconds)}`}
+            onClick={() => onSeek(mark.at_seconds)}
+          >
+            {mark.name}
+          </button>
+        </span>
       ))}
     </div>
   );

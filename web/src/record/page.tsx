@@ -3,7 +3,7 @@ import { useEffect, useId, useState } from "preact/hooks";
 import { clock } from "../format";
 import { useStore } from "../store";
 import { Flag, Mic, Pause, Stop } from "../ui/icons";
-import { type RecorderState, recorder } from "./recorder";
+import { type Names, type RecorderState, recorder } from "./recorder";
 import { Strip } from "./strip";
 
 export function RecordPage() {
@@ -90,6 +90,7 @@ function During({ state }: { state: RecorderState }) {
         <span class={`lamp ${state.paused ? "paused" : state.phase}`} />
         {headline(state)}
       </p>
+      <Whose names={state.names} />
       <p class="time" role="timer" aria-label="Recorded">{clock(state.elapsed, true)}</p>
       <Strip state={state} />
       <p class="safe">
@@ -136,6 +137,16 @@ function During({ state }: { state: RecorderState }) {
   );
 }
 
+/** The call, and who speaks: as far as somebody has named them. */
+function Whose({ names: { call, participant } }: { names: Names }) {
+  if (!call && !participant) return null;
+  return (
+    <p class="whose">
+      {call && <b>{call}</b>} {participant && <span>{participant}</span>}
+    </p>
+  );
+}
+
 function headline(state: RecorderState): string {
   if (state.phase === "connecting") return "Connecting…";
   if (state.phase === "stopping") return state.connected ? "Sealing the recording…" : "Waiting for the server to take the rest…";
@@ -171,6 +182,7 @@ function After({ state }: { state: RecorderState }) {
   return (
     <div class="after">
       <p class="headline" role="status">{complete ? "All of it is safe" : "Not all of it is on the server"}</p>
+      <Whose names={state.names} />
       <p class="time">{clock(state.elapsed, true)}</p>
       {state.notice && <p class="banner">{state.notice}</p>}
       <div class="controls">

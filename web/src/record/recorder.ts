@@ -11,8 +11,15 @@ import { wavFile } from "./wav";
 
 export type Phase = "idle" | "asking" | "connecting" | "recording" | "away" | "stopping" | "done" | "failed";
 
+export interface Names {
+  call: string;
+  participant: string;
+}
+
 export interface RecorderState {
   phase: Phase;
+  /** As they were given; either may be empty. */
+  names: Names;
   paused: boolean;
   /** Whether the server is there. */
   connected: boolean;
@@ -29,7 +36,7 @@ export interface RecorderState {
 }
 
 const IDLE: RecorderState = {
-  phase: "idle", paused: false, connected: false, elapsed: 0, safe: 0, lost: 0, device: "", marks: [],
+  phase: "idle", names: { call: "", participant: "" }, paused: false, connected: false, elapsed: 0, safe: 0, lost: 0, device: "", marks: [],
 };
 
 export class Recorder {
@@ -53,11 +60,11 @@ export class Recorder {
     return ["connecting", "recording", "away", "stopping"].includes(this.state.get().phase);
   }
 
-  async start(names: { call: string; participant: string }): Promise<void> {
+  async start(names: Names): Promise<void> {
     if (this.busy || this.state.get().phase === "asking") return;
     this.outbox = new Outbox(KEPT);
     this.history = new History();
-    this.state.set({ ...IDLE, phase: "asking", recordingId: undefined, notice: undefined, error: undefined });
+    this.state.set({ ...IDLE, phase: "asking", names, recordingId: undefined, notice: undefined, error: undefined });
     try {
       this.capture = await openMicrophone({ frame: (samples) => this.take(samples), ended: () => this.unplugged() });
     } catch (error) {
