@@ -12,7 +12,7 @@ import time
 
 import pytest
 from harness.clients import Ingest, refused
-from harness.judges import wave_file
+from harness.judges import tone, wave_file
 from harness.oracle import compare, indexed_pcm
 from harness.segments import Recording, Segment, wav
 from harness.server import of_tracks, run_reeltime, until
@@ -241,6 +241,26 @@ def test_segments_that_come_to_a_lost_machine_go_on_at_another_process(node):
     details = other.completed(again.id, 60)
     assert of_tracks(details, "gaps") == []
     assert wave_file(other.stream(again.id))[1] == b"".join(each.content[44:] for each in said)
+
+
+def test_segments_that_a_lost_machine_was_cutting_are_cut_to_the_end_by_another_process(node, tmp_path):
+    settings = {"REELTIME_SEGMENTS": "store", "RECORDING_OUTPUT_FORMAT": "wav"}
+    lost = node(**settings).start()
+    client = Ingest(lost, ack="store", call="cut", participant="anna", clock="samples")
+    for n in range(3):
+        client.send(tone(500 + 100 * n, 1) + bytes(4 * RATE))
+    client.until_acked(9 * RATE)
+    folder = tmp_path / "store/recordings" / client.recording_id / "anna"
+    until("the first ones", lambda: (folder / "segment_001.wav").exists())
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    lose(lost)
+    other = node(**settings).start()
+    other.completed(client.recording_id, 60)
+    listed = until("the list", lambda: (folder.parent / "segments.json").exists() and folder.parent / "segments.json", 30)
+    told = json.loads(listed.read_text())["segments"]
+    assert [segment["segmentIndex"] for segment in told] == [0, 1, 2]
+    assert all((folder / segment["fileName"]).stat().st_size == segment["fileSize"] for segment in told)
+    assert all((folder / name).read_bytes() == content for name, content in first.items())
 
 
 def test_the_catalogue_is_rebuilt_from_the_store_alone(node, tmp_path):

@@ -128,6 +128,10 @@ impl Recorder {
             let missing = if lost && !segments { self.missing(track) } else { 0 };
             self.revive_track(&recording, track, lost, missing).await;
         }
+        if lost && !segments {
+            // Before it can be published: the same segments are cut again, and those that are there already are left alone.
+            self.follow_segments(&recording).await;
+        }
         self.inner().registry.insert(&recording, resumable);
         // Before it can end for want of anybody who feeds it.
         if segments && let Err(error) = self.receive_again(&recording).await {

@@ -223,8 +223,10 @@ fn with(mut value: Value, name: &str, what: impl Into<Value>) -> Value {
     value
 }
 
-/// What finalize says: all segments, each with where it is.
+/// What finalize says: all segments, each with where it is. No segment ends after its session, also where its sound came faster
+/// than it was spoken.
 pub(super) fn summary(begun: &Begun, ended_ms: i64, segments: &[(Segment, Option<Sent>)]) -> Value {
+    let ended_ms = segments.iter().map(|(segment, _)| segment.end_ms).fold(ended_ms, i64::max);
     let speakers: std::collections::BTreeSet<_> =
         segments.iter().map(|(segment, _)| &segment.participant).collect();
     let one = |(segment, sent): &(Segment, Option<Sent>)| {
