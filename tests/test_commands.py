@@ -130,6 +130,12 @@ def test_an_export_from_a_server_is_what_it_streams(stocked, tmp_path):
             assert judges.wave_file(out.read_bytes())[1] == stocked.pcm[track["participant"]]
 
 
+def test_a_folder_that_a_server_has_is_exported_by_that_server(stocked, tmp_path):
+    done = export(stocked, stocked.solo, "-o", str(tmp_path / "x.wav"), "--data-dir", str(stocked.data_dir), status=1)
+    assert "in use by a running server: ask that, with --to http://host:port" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_server_cannot_make_is_told_in_its_words_and_leaves_no_file(stocked, tmp_path):
     to = ("--to", stocked.url(""))
     out = str(tmp_path / "x")

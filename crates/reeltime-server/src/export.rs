@@ -83,7 +83,8 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let recorder = open::recorder(&settings, open::config(&settings.recording)).await?;
+        let lock = open::folder_to_read(&settings.recording.data_dir)?;
+        let recorder = open::recorder(&settings, lock, open::config(&settings.recording)).await?;
         let written = local(&recorder, id, &selection, &command.output).await;
         recorder.drain(Duration::ZERO).await;
         written

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use reeltime::recorder::Recorder;
+use reeltime::spool::FolderLock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,7 +50,8 @@ pub(crate) fn run(flags: SettingFlags) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let listener = listen(&settings).await?;
     let mut ending = Ending::new()?;
-    let recorder = open::recorder(&settings, open::config(&settings.recording)).await?;
+    let lock = FolderLock::take(&settings.recording.data_dir)?;
+    let recorder = open::recorder(&settings, lock, open::config(&settings.recording)).await?;
     let service = Arc::new(router::Service::new(Arc::new(app(&settings, recorder.clone())?)));
     announce(listener.local_addr()?)?;
     let (stop, stopped) = watch::channel(false);
