@@ -1,6 +1,7 @@
 """`reeltime ls` and `reeltime export`, of a running server and of the folder that it left."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -130,14 +131,18 @@ def test_an_export_from_a_server_is_what_it_streams(stocked, tmp_path):
             assert judges.wave_file(out.read_bytes())[1] == stocked.pcm[track["participant"]]
 
 
+def test_a_folder_that_a_server_has_is_exported_by_that_server(stocked, tmp_path):
+    done = export(stocked, stocked.solo, "-o", str(tmp_path / "x.wav"), "--data-dir", str(stocked.data_dir), status=1)
+    assert "in use by a running server: ask that, with --to http://host:port" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_server_cannot_make_is_told_in_its_words_and_leaves_no_file(stocked, tmp_path):
     to = ("--to", stocked.url(""))
     out = str(tmp_path / "x")
     unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
     done = export(stocked, unknown, "-o", out, *to, status=1)
     assert "Recording not found (404)" in done.stderr
-    done = export(stocked, stocked.solo, "-o", out, "--format", "xyz", *to, status=1)
-    assert "xyz" in done.stderr
     done = export(stocked, stocked.solo, "-o", out, "--layout", "round", *to, status=1)
     assert "layout" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -154,6 +159,40 @@ def test_the_files_name_and_the_format_agree(stocked, tmp_path):
         assert (tmp_path / "x.ogg").read_bytes() == wanted.content
     else:
         assert done.returncode == 1 and wanted.json()["detail"] in done.stderr
+
+
+def test_an_ending_that_is_no_format_is_refused_unless_the_format_is_said(stocked, tmp_path):
+    to, out = ("--to", stocked.url("")), tmp_path / "out.xyz"
+    done = export(stocked, stocked.solo, "-o", str(out), *to, status=2)
+    assert "out.xyz" in done.stderr and "use wav, flac, ogg, mp3, webm or mp4" in done.stderr
+    done = export(stocked, stocked.solo, "-o", str(out), "--format", "xyz", *to, status=2)
+    assert "--format xyz" in done.stderr and "use wav, flac" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    export(stocked, stocked.solo, "-o", str(out), "--format", "WAV", *to)
+    assert judges.wave_file(out.read_bytes())[1] == stocked.pcm["solo"]
+
+
+def test_into_a_folder_goes_a_file_of_its_own_and_replaces_none(stocked, tmp_path):
+    folder, to = tmp_path / "calls.d", ("--to", stocked.url(""))
+    folder.mkdir()
+    (folder / "both-2.wav").write_text("somebody else's")
+    done = export(stocked, stocked.both, "-o", str(folder), *to)
+    assert re.fullmatch(r"both\.wav: \d+\.\d KiB\n", done.stderr)
+    export(stocked, stocked.both, "-o", f"{folder}/", *to)
+    export(stocked, stocked.both, "-o", str(folder), "--format", "flac", *to)
+    export(stocked, stocked.solo, "-o", str(folder), *to)
+    names = ["alone~1B~5B31m.wav", "both-2.wav", "both-3.wav", "both.flac", "both.wav"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert (folder / "both-2.wav").read_text() == "somebody else's"
+    assert (folder / "both.wav").read_bytes() == (folder / "both-3.wav").read_bytes() == stocked.stream(stocked.both)
+    assert (folder / "both.flac").read_bytes()[:4] == b"fLaC"
+    assert judges.wave_file((folder / names[0]).read_bytes())[1] == stocked.pcm["solo"]
+
+
+def test_a_start_warns_of_what_larger_calls_cannot_be_kept_as(new_server):
+    server = new_server(REELTIME_RENDITIONS="mp3:tracks,flac:tracks,wav:tracks,mp3:stereo").start()
+    warned = re.findall(r"WARN .* (\w+) holds at most (\d+) channels: calls with more will have no (\S+)", server.log())
+    assert warned == [("MP3", "2", "mp3:tracks"), ("FLAC", "8", "flac:tracks")], server.log()
 
 
 def test_a_closed_pipe_is_no_error(new_server, tmp_path):
@@ -188,7 +227,7 @@ def test_a_closed_pipe_is_no_error(new_server, tmp_path):
 
 def test_a_folder_exports_by_the_files_name(new_server, tmp_path):
     server = new_server(REELTIME_CALL_LINGER="0s").start()
-    client = Ingest(server, participant="anna")
+    client = Ingest(server, participant="anna", call="in-a-folder")
     client.send(indexed_pcm("folder", RATE))
     client.stop()
     server.completed(client.recording_id)
@@ -197,6 +236,10 @@ def test_a_folder_exports_by_the_files_name(new_server, tmp_path):
     done = run_reeltime("export", client.recording_id, "-o", "a.wav", *folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert judges.wave_file((tmp_path / "a.wav").read_bytes())[1] == indexed_pcm("folder", RATE)
+    (tmp_path / "into").mkdir()
+    done = run_reeltime("export", client.recording_id, "-o", "into", *folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "into" / "in-a-folder.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
     done = run_reeltime("export", client.recording_id, "-o", "a.flac", "--layout", "stereo", *folder, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "a.flac").read_bytes()[:4] == b"fLaC", done.stderr
     done = run_reeltime("export", client.recording_id, "-o", "a.mp3", "--bitrate", "many", *folder, cwd=tmp_path)

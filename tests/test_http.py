@@ -194,6 +194,12 @@ def test_a_stream_that_cannot_be_made_is_a_problem(server, finished, query):
     assert answer.status_code in (400, 404, 406, 422) and is_problem(answer, answer.status_code)
 
 
+@pytest.mark.parametrize(("named", "mime"), [("WAV", "wav"), ("opus", "ogg"), ("M4a", "mp4")])
+def test_a_format_is_known_in_any_case_and_by_other_endings_of_its_files(server, finished, named, mime):
+    answer = server.get(f"{API}/{finished}/stream", params={"format": named})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"audio/{mime}"), answer.text[:300]
+
+
 def signed(server, recording_id: str) -> str:
     answer = server.get(f"{API}/{recording_id}/url")
     assert answer.status_code == 200, answer.text

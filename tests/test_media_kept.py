@@ -315,6 +315,8 @@ def test_more_channels_than_a_format_holds_are_refused(server, form):
     recording = record(server, f"nine {form}", *voices)["id"]
     answer = server.get(f"{API}/{recording}/stream", params={"format": form, "layout": "tracks"})
     assert answer.status_code in (406, 422) and "channels" in answer.json()["detail"]
+    called = {"ogg": "Ogg", "webm": "WebM"}.get(form, form.upper())
+    assert answer.json()["detail"].startswith(f"{called} holds 1 to "), answer.text
     for layout in ("mono", "stereo"):
         assert len(server.stream(recording, format=form, layout=layout)) > 500
 

@@ -6,7 +6,7 @@ use reeltime_core::media::Container;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The codec does not know the rate.
-    #[error("{container} cannot hold {rate} samples a second: resample to {possible}")]
+    #[error("{} cannot hold {rate} samples a second: resample to {possible}", container.title())]
     Rate {
         /// The file asked for.
         container: Container,
@@ -16,7 +16,7 @@ pub enum Error {
         possible: u32,
     },
     /// The container has no room for so many channels, or there is none.
-    #[error("{container} holds 1 to {most} channels, not {channels}")]
+    #[error("{} holds 1 to {most} channels, not {channels}", container.title())]
     Channels {
         /// The file asked for.
         container: Container,
@@ -27,8 +27,8 @@ pub enum Error {
     },
     /// The codec cannot use as many bits, or as few.
     #[error(
-        "{bitrate} bits a second are not possible in {container} at this rate: use {} to {}",
-        possible.start(), possible.end()
+        "{bitrate} bits a second are not possible in {} at this rate: use {} to {}",
+        container.title(), possible.start(), possible.end()
     )]
     Bitrate {
         /// The file asked for.
@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// LAME is not installed, or is not one that we can use.
     #[error(
-        "mp3 needs LAME, which is not here ({0}): install it (on Debian: apt install libmp3lame0), \
+        "MP3 needs LAME, which is not here ({0}): install it (on Debian: apt install libmp3lame0), \
          or ask for another format"
     )]
     NoLame(String),

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reeltime::recorder::{Recorder, Selection};
 use reeltime_core::id::RecordingId;
+use reeltime_core::media::Container;
 
 use crate::cli::SettingFlags;
 use crate::client::Key;
@@ -19,13 +20,14 @@ use crate::exit::Usage;
 use crate::security::TENANT;
 use crate::settings::Settings;
 use crate::{logging, open};
+use output::Place;
 
 /// `reeltime export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The recording's id
     recording: String,
-    /// The file to write; `-` is stdout
+    /// The file to write, or a folder for one named by call and format; `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// The file format; by default what the file's name says, else what fits the recording
@@ -65,14 +67,9 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     if let Some(to) = &command.to {
         let client = Client::new(to.parse()?, command.key.clone())?;
         let runtime = tokio::runtime::Runtime::new()?;
-        return runtime.block_on(remote::export(
-            &client,
-            id,
-            &command.query(format.as_deref()),
-            &command.output,
-        ));
+        return runtime.block_on(remote::export(&client, id, &command.query(format), &command.output));
     }
-    let selection = command.selection(format.as_deref())?;
+    let selection = command.selection(format)?;
     let settings = Settings::load(&command.settings.layers())?;
     logging::start(&settings.log, None);
     if !settings.recording.data_dir.exists() {
@@ -83,7 +80,8 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let recorder = open::recorder(&settings, open::config(&settings.recording)).await?;
+        let lock = open::folder_to_read(&settings.recording.data_dir)?;
+        let recorder = open::recorder(&settings, lock, open::config(&settings.recording)).await?;
         let written = local(&recorder, id, &selection, &command.output).await;
         recorder.drain(Duration::ZERO).await;
         written
@@ -92,14 +90,14 @@ pub(crate) fn run(command: Export) -> anyhow::Result<()> {
 
 impl Export {
     /// What of it, from the data folder.
-    fn selection(&self, format: Option<&str>) -> Result<Selection, Usage> {
+    fn selection(&self, format: Option<Container>) -> Result<Selection, Usage> {
         crate::api::selection(&self.query(format)).map_err(|problem| Usage(problem.detail().to_owned()))
     }
 
     /// What of it, as a server is asked.
-    fn query<'a>(&'a self, format: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    fn query(&self, format: Option<Container>) -> Vec<(&'static str, &str)> {
         let fields = [
-            ("format", format),
+            ("format", format.map(Container::name)),
             ("participant", self.participant.as_deref()),
             ("track", self.track.as_deref()),
             ("layout", self.layout.as_deref()),
@@ -118,5 +116,14 @@ async fn local(
     output: &std::path::Path,
 ) -> anyhow::Result<()> {
     let media = recorder.media(TENANT, id, selection).await.with_context(|| format!("recording {id}"))?;
-    output::write(media.read(None).await?, media.len, output).await
+    let place = match output.is_dir() {
+        true => Place::inside(output, &call(recorder, id).await?, media.extension)?,
+        false => Place::at(output),
+    };
+    output::write(media.read(None).await?, media.len, place).await
+}
+
+async fn call(recorder: &Recorder, id: RecordingId) -> anyhow::Result<String> {
+    let recording = recorder.recording(TENANT, id).await?;
+    Ok(recording.context("it was deleted just now")?.call_id)
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reeltime::catalogue::{Catalogue, Filter, Page, SqliteCatalogue};
 use reeltime::recorder::RecordingView;
-use reeltime::spool::{FolderLock, LockError};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,9 +18,9 @@ use crate::cli::SettingFlags;
 use crate::client::http::Client;
 use crate::client::{Key, Target, clock, printable, size};
 use crate::exit::Usage;
-use crate::print;
 use crate::security::TENANT;
 use crate::settings::Settings;
+use crate::{open, print};
 
 /// The most that a server gives at once.
 const PAGE: u32 = 100;
@@ -158,7 +157,7 @@ async fn of_folder(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Found
             recording.data_dir.display()
         );
     }
-    let _lock = FolderLock::take(&recording.data_dir).map_err(in_use)?;
+    let _lock = open::folder_to_read(&recording.data_dir)?;
     if !recording.database.exists() {
         return Ok(Found { items: Vec::new(), total: 0 });
     }
@@ -171,16 +170,6 @@ async fn of_folder(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Found
         say_unfinished(unfinished, &recording.data_dir);
     }
     Ok(Found { items, total: listing.total })
-}
-
-fn in_use(error: LockError) -> anyhow::Error {
-    match error {
-        LockError::InUse { path } => anyhow::anyhow!(
-            "the data folder {} is in use by a running server: ask that, with --to http://host:port",
-            path.display()
-        ),
-        error @ LockError::Io { .. } => error.into(),
-    }
 }
 
 fn say_unfinished(count: usize, folder: &Path) {

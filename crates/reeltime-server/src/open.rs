@@ -1,11 +1,12 @@
 //! Opens the recorder on a data folder, as the settings say.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use reeltime::catalogue::SqliteCatalogue;
 use reeltime::recorder::{Recorder, RecorderConfig, TRANSCRIBE_MOUNT};
-use reeltime::spool::{FolderLock, SpoolConfig};
+use reeltime::spool::{FolderLock, LockError, SpoolConfig};
 use reeltime::store::{FolderStore, MountedStore, S3Store, Store, VercelStore};
 use reeltime_core::session::Patience;
 
@@ -43,12 +44,25 @@ pub(crate) fn config(settings: &Recording) -> RecorderConfig {
     }
 }
 
-/// Takes the data folder and recovers what lies in its spool.
-pub(crate) async fn recorder(settings: &Settings, config: RecorderConfig) -> anyhow::Result<Recorder> {
-    let recording = &settings.recording;
-    // Opening the store clears away what an earlier process left half written: it must not be a living one's.
-    let lock = FolderLock::take(&recording.data_dir)?;
-    let catalogue = SqliteCatalogue::open(&recording.database).await?;
+/// Takes the data folder for a command that a server would answer as well.
+pub(crate) fn folder_to_read(folder: &Path) -> anyhow::Result<FolderLock> {
+    FolderLock::take(folder).map_err(|error| match error {
+        LockError::InUse { path } => anyhow::anyhow!(
+            "the data folder {} is in use by a running server: ask that, with --to http://host:port",
+            path.display()
+        ),
+        error @ LockError::Io { .. } => error.into(),
+    })
+}
+
+/// Opens the data folder that was taken, and recovers what lies in its spool.
+pub(crate) async fn recorder(
+    settings: &Settings,
+    lock: FolderLock,
+    config: RecorderConfig,
+) -> anyhow::Result<Recorder> {
+    // It clears away what an earlier process left half written: `lock` says that no living one does.
+    let catalogue = SqliteCatalogue::open(&settings.recording.database).await?;
     let store = store(settings).await?;
     Ok(Recorder::open(config, lock, Arc::new(catalogue), store).await?)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use reeltime::spool::{self, Item, LocalDisk, RecoveredTrack};
+use reeltime::spool::{self, FolderLock, Item, LocalDisk, RecoveredTrack};
 use reeltime_core::log::Record;
 use serde::Serialize;
 
@@ -76,7 +76,8 @@ async fn recover(settings: &Settings) -> anyhow::Result<()> {
     let mut config = open::config(&settings.recording);
     config.patience.resume_window = Duration::ZERO;
     config.call_linger = Duration::ZERO;
-    let recorder = open::recorder(settings, config).await?;
+    let lock = FolderLock::take(&settings.recording.data_dir)?;
+    let recorder = open::recorder(settings, lock, config).await?;
     while recorder.readiness().recordings > 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

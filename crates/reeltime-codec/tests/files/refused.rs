@@ -12,7 +12,7 @@ fn refusal(container: Container, spec: &Spec) -> String {
 
 #[test]
 fn a_rate_that_the_codec_does_not_know_names_the_one_to_resample_to() {
-    assert_eq!(refusal(Ogg, &spec(44_100, 1)), "ogg cannot hold 44100 samples a second: resample to 48000");
+    assert_eq!(refusal(Ogg, &spec(44_100, 1)), "Ogg cannot hold 44100 samples a second: resample to 48000");
     for (container, wanted, possible) in [
         (Wav, 12_345, 12_345),
         (Flac, 192_000, 192_000),
@@ -32,7 +32,7 @@ fn a_rate_that_the_codec_does_not_know_names_the_one_to_resample_to() {
 
 #[test]
 fn channels_that_there_is_no_room_for_are_refused() {
-    assert_eq!(refusal(Mp3, &spec(16_000, 3)), "mp3 holds 1 to 2 channels, not 3");
+    assert_eq!(refusal(Mp3, &spec(16_000, 3)), "MP3 holds 1 to 2 channels, not 3");
     for container in Container::ALL {
         assert!(encoder(container, &spec(16_000, 0)).is_err());
         assert!(encoder(container, &spec(0, 1)).is_err());
@@ -45,7 +45,7 @@ fn a_bit_rate_that_is_absurd_names_the_range() {
     let with = |rate, bitrate| Spec { bitrate: Some(bitrate), ..spec(rate, 1) };
     assert_eq!(
         refusal(Ogg, &with(16_000, 1_000_000)),
-        "1000000 bits a second are not possible in ogg at this rate: use 6000 to 510000"
+        "1000000 bits a second are not possible in Ogg at this rate: use 6000 to 510000"
     );
     assert!(refusal(Mp3, &with(8_000, 128_000)).ends_with("use 8000 to 64000"));
     assert!(refusal(Mp3, &with(48_000, 8_000)).ends_with("use 32000 to 320000"));

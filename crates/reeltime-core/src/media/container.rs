@@ -40,6 +40,28 @@ impl Container {
         }
     }
 
+    /// The name in a sentence, as people write it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Wav => "WAV",
+            Self::Flac => "FLAC",
+            Self::Ogg => "Ogg",
+            Self::Mp3 => "MP3",
+            Self::Webm => "WebM",
+            Self::Mp4 => "MP4",
+        }
+    }
+
+    /// Other endings that files of this kind go by, which are taken for its name.
+    const fn also(self) -> &'static [&'static str] {
+        match self {
+            Self::Wav => &["wave"],
+            Self::Ogg => &["opus", "oga"],
+            Self::Mp4 => &["m4a"],
+            Self::Flac | Self::Mp3 | Self::Webm => &[],
+        }
+    }
+
     /// The media type of the file.
     pub const fn mime(self) -> &'static str {
         match self {
@@ -59,10 +81,14 @@ impl fmt::Display for Container {
     }
 }
 
+/// The name, or another ending that such files go by, in any case.
 impl FromStr for Container {
     type Err = UnknownContainer;
     fn from_str(s: &str) -> Result<Self, UnknownContainer> {
-        Self::ALL.into_iter().find(|container| container.name() == s).ok_or(UnknownContainer)
+        let lower = s.to_ascii_lowercase();
+        let named =
+            |container: &Self| container.name() == lower || container.also().contains(&lower.as_str());
+        Self::ALL.into_iter().find(named).ok_or(UnknownContainer)
     }
 }
 
@@ -70,3 +96,22 @@ impl FromStr for Container {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown file format: use wav, flac, ogg, mp3, webm or mp4")]
 pub struct UnknownContainer;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_known_by_its_name_and_by_the_endings_of_its_files_in_any_case() {
+        for container in Container::ALL {
+            for name in [container.name(), container.title()] {
+                assert_eq!(name.parse(), Ok(container));
+            }
+        }
+        let others = ["wave", "M4A", "opus", "Oga"].map(str::parse);
+        assert_eq!(others, [Container::Wav, Container::Mp4, Container::Ogg, Container::Ogg].map(Ok));
+        for unknown in ["", "aiff", "wav ", ".wav", "audio/wav"] {
+            assert_eq!(unknown.parse::<Container>(), Err(UnknownContainer), "{unknown:?}");
+        }
+    }
+}

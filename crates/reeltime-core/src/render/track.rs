@@ -96,10 +96,10 @@ pub enum Sizes {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum RenderError {
     /// WAV holds samples, an Opus track holds packets.
-    #[error("an opus track cannot be written as wav without decoding it: ask for format=ogg")]
+    #[error("an Opus track cannot be written as WAV without decoding it: ask for format=ogg")]
     WavFromOpus,
     /// Ogg holds Opus here, the track holds something else.
-    #[error("a track of {0} cannot be written as ogg without encoding it: ask for format=wav")]
+    #[error("a track of {0} cannot be written as Ogg without encoding it: ask for format=wav")]
     OggFrom(Codec),
     /// The gain is out of range or not a number.
     #[error("gain {0} is out of range: use 1.0 to 4.0")]

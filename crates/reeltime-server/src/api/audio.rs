@@ -30,7 +30,8 @@ const LIFETIME: i64 = 3_600;
 #[derive(Default, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamFields {
-    /// wav, flac, ogg, mp3, webm or mp4; by default one track as it was received, and wav for several
+    /// wav, flac, ogg (or opus), mp3, webm or mp4 (or m4a), in either case; by default one track as it was received, and
+    /// wav for several
     #[param(example = "wav")]
     format: Option<String>,
     /// mono, stereo (a speaker a side) or tracks (a channel each); by default one track as recorded, several as mono

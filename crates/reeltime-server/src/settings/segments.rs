@@ -83,11 +83,9 @@ fn time(
 }
 
 fn format(text: &str) -> Result<Container, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "wav" => Ok(Container::Wav),
-        "flac" => Ok(Container::Flac),
-        "opus" | "ogg" => Ok(Container::Ogg),
-        _ => Err("is no format of segments; use wav, flac or opus".to_owned()),
+    match text.parse() {
+        Ok(format @ (Container::Wav | Container::Flac | Container::Ogg)) => Ok(format),
+        Ok(_) | Err(_) => Err("is no format of segments; use wav, flac or opus".to_owned()),
     }
 }
 

@@ -133,8 +133,7 @@ pub(crate) fn gain(text: &str) -> Result<f32, String> {
 
 /// A file's format.
 pub(crate) fn format(text: &str) -> Result<Container, String> {
-    let lower = text.to_ascii_lowercase();
-    lower.parse().map_err(|error: UnknownContainer| format!("names what cannot be made: {error}"))
+    text.parse().map_err(|error: UnknownContainer| format!("names what cannot be made: {error}"))
 }
 
 /// Bits per second, as `128k` or `128000`.
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_named_by_format_and_layout() {
-        let kept = renditions("wav, mp3:stereo,").unwrap();
+        let kept = renditions("wav, MP3:stereo,").unwrap();
         let names: Vec<_> = kept.iter().map(|kept| (kept.format.name(), kept.layout.name())).collect();
         assert_eq!(names, [("wav", "mono"), ("mp3", "stereo")]);
         assert_eq!(renditions("none"), Ok(vec![]));

@@ -106,7 +106,7 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 fn format(text: &str) -> Option<Container> {
-    text.to_ascii_lowercase().parse().ok()
+    text.parse().ok()
 }
 
 fn factor(text: &str) -> Option<f32> {

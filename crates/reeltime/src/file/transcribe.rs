@@ -213,7 +213,7 @@ impl Tee {
         match encode(&wav.path, self.wav.rate(), format, bitrate) {
             Ok(path) => LocalFileInfo { path, format, ..wav },
             Err(error) => {
-                warn!(session = %self.session, %format, %error, "cannot make the format that is set; the recording is kept as wav");
+                warn!(session = %self.session, %format, %error, "cannot make the format that is set; the recording is kept as WAV");
                 wav
             }
         }

@@ -41,7 +41,7 @@ impl Recorder {
         let part = match self.encode(recording, track, format, bitrate).await {
             Ok(part) => part,
             Err(error) => {
-                warn!(recording = %recording.id, %format, %error, "cannot make the format that is set; the recording is kept as wav");
+                warn!(recording = %recording.id, %format, %error, "cannot make the format that is set; the recording is kept as WAV");
                 return Ok(None);
             }
         };

@@ -199,11 +199,12 @@ pub enum MediaError {
     #[error(transparent)]
     Mix(#[from] MixError),
     /// One that it is not kept in.
-    #[error("this recording is kept as {0} alone: ask for format={0}, or for none")]
+    #[error("this recording is kept as {kept} alone: ask for format={0}, or for none", kept = .0.title())]
     Kept(Container),
     /// One out of which no peaks are made.
     #[error(
-        "the peaks of this recording are no longer kept, and none can be made again of {0}: fetch its file and draw that"
+        "the peaks of this recording are no longer kept, and none can be made again of {}: fetch its file and draw that",
+        .0.title()
     )]
     Undecodable(Container),
     /// No encoder for it.

@@ -9,7 +9,8 @@ pub fn mime_of(key: &ObjectKey) -> &'static str {
     match name.rsplit_once('.') {
         Some((_, "json")) => "application/json",
         Some((_, extension)) => {
-            extension.parse().map_or("application/octet-stream", |container: Container| container.mime())
+            let known = Container::ALL.into_iter().find(|container| container.name() == extension);
+            known.map_or("application/octet-stream", Container::mime)
         }
         None => "application/octet-stream",
     }
@@ -27,6 +28,7 @@ mod tests {
             ("a/manifest.json", "application/json"),
             ("a.wav/b", "application/octet-stream"),
             ("a/b.dat", "application/octet-stream"),
+            ("a/b.opus", "application/octet-stream"),
         ] {
             assert_eq!(mime_of(&ObjectKey::new(key).unwrap()), mime, "{key}");
         }

@@ -131,12 +131,8 @@ impl File {
 }
 
 fn container(name: &str) -> Option<Container> {
-    match name.to_ascii_lowercase().as_str() {
-        "wav" => Some(Container::Wav),
-        "flac" => Some(Container::Flac),
-        "ogg" | "opus" => Some(Container::Ogg),
-        _ => None,
-    }
+    let taken = |format: &Container| matches!(format, Container::Wav | Container::Flac | Container::Ogg);
+    name.parse().ok().filter(taken)
 }
 
 /// The end of a recording. Durations and counts are the client's own; what is answered is what there is.

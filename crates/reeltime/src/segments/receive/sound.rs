@@ -31,7 +31,7 @@ pub enum SoundError {
     #[error("the segment cannot be recorded: {0}")]
     Format(#[from] InvalidFormat),
     /// This kind of file is not taken.
-    #[error("segments are wav, flac or ogg (opus), not {0}")]
+    #[error("segments are WAV, FLAC or Ogg (Opus), not {}", .0.title())]
     Container(Container),
     /// libopus refuses.
     #[error("the segment cannot be decoded: {0}")]
