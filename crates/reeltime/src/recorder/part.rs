@@ -97,3 +97,21 @@ impl Recorder {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_on_its_way_stops_before_what_is_kept_for_live_recordings() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |name: &str, spare: u64| {
+            let spare = Spare::new(folder.path().to_owned(), spare);
+            let (part, mut writer) = Part::create(folder.path().join(name), spare).unwrap();
+            writer.bytes(b"sound").map(|()| std::fs::read(part.path()).unwrap())
+        };
+        assert_eq!(written("room", 0).unwrap(), b"sound");
+        assert_eq!(written("none", u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "either goes with its part");
+    }
+}
