@@ -37,6 +37,7 @@ def run_reeltime(*arguments: str, cwd: Path, seconds: float = 20.0, **settings: 
         [BINARY, *arguments],
         cwd=cwd,
         env=clean_environment(**settings),
+        stdin=subprocess.DEVNULL,
         timeout=seconds,
         capture_output=True,
         text=True,

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use anyhow::{Context, bail};
 use reeltime_core::media::Format;
 
-use super::held::{self, Held};
 use super::input::Input;
 use super::wav;
 
@@ -35,7 +34,7 @@ pub(super) fn decode(path: &Path) -> anyhow::Result<Input> {
     let name = path.display().to_string();
     let finish =
         move |read: io::Result<()>| finish(child, words, read).map_err(|why| format!("{name}: {why}"));
-    Input::held(format, bytes.map(|bytes| bytes as u64), Held::fill(output, held::MOST, finish))
+    Input::piped(format, bytes.map(|bytes| bytes as u64), output, finish)
 }
 
 struct Decoder {

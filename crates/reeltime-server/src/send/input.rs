@@ -96,7 +96,7 @@ impl Input {
     fn pipe(mut input: impl Read + Send + 'static, raw: Option<Raw>) -> anyhow::Result<Self> {
         let ended = |read: std::io::Result<()>| read.map_err(|error| format!("reading broke off: {error}"));
         if let Some(Raw(format)) = raw {
-            return Self::held(format, None, Held::fill(input, held::MOST, ended));
+            return Self::piped(format, None, input, ended);
         }
         let mut head = Vec::with_capacity(MAGIC);
         input.by_ref().take(MAGIC as u64).read_to_end(&mut head)?;
@@ -108,20 +108,32 @@ impl Input {
         let is_wav = head.starts_with(b"RIFF") || head.starts_with(b"RF64");
         let mut input = Cursor::new(head).chain(input);
         if !is_wav {
-            return Self::held(default_format()?, None, Held::fill(input, held::MOST, ended));
+            return Self::piped(default_format()?, None, input, ended);
         }
         let Some(wav::Wav { format: Some(format), bytes, .. }) = wav::read(&mut input)? else {
             bail!(
                 "a WAV through a pipe must hold 16-bit or G.711 samples; name it as a file, or decode it before"
             );
         };
-        let audio = input.take(bytes.unwrap_or(u64::MAX));
-        Self::held(format, bytes, Held::fill(audio, held::MOST, ended))
+        Self::piped(format, bytes, input.take(bytes.unwrap_or(u64::MAX)), ended)
     }
 
-    /// Audio that is read once; `bytes` is about how much there will be.
-    pub(super) fn held(format: Format, bytes: Option<u64>, held: Arc<Held>) -> anyhow::Result<Self> {
+    /// Audio that is read once; `bytes` is about how much there will be, and `finish` judges its end. Its first sample is
+    /// waited for: where none comes, no call is to be opened.
+    pub(super) fn piped(
+        format: Format,
+        bytes: Option<u64>,
+        mut input: impl Read + Send + 'static,
+        finish: impl FnOnce(std::io::Result<()>) -> Result<(), String> + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let block = block(format)?;
+        let mut first = Vec::with_capacity(block);
+        let read = input.by_ref().take(block as u64).read_to_end(&mut first);
+        if first.len() < block {
+            finish(read.map(drop)).map_err(anyhow::Error::msg)?;
+            bail!("it holds no audio");
+        }
+        let held = Held::fill(Cursor::new(first).chain(input), held::MOST, finish);
         Ok(Self { format, total: bytes.map(|bytes| bytes / block as u64), block, source: Source::Pipe(held) })
     }
 
@@ -252,8 +264,8 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_that_stalls_gives_what_it_has() {
         let (reader, mut writer) = std::io::pipe().unwrap();
-        let mut input = Input::pipe(reader, raw(Codec::S16le, 1)).unwrap();
         writer.write_all(b"aab").unwrap();
+        let mut input = Input::pipe(reader, raw(Codec::S16le, 1)).unwrap();
         assert_eq!(input.read(0, 100, 100).await.unwrap(), b"aa");
         writer.write_all(b"bcc").unwrap();
         drop(writer);

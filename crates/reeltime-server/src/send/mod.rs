@@ -201,6 +201,9 @@ impl Send {
         }
         match self.names.len() {
             0 => Ok(distinct(self.files.iter().map(|file| stem(file)))),
+            _ if self.names.iter().any(|name| name.trim().is_empty()) => {
+                Err(Usage("--as is empty: write for example --as anna".to_owned()))
+            }
             given if given == self.files.len() => Ok(self.names.clone()),
             given => {
                 Err(Usage(format!("{given} names (--as) do not fit {} files: name each", self.files.len())))
