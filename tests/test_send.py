@@ -300,16 +300,39 @@ def test_stopped_by_the_servers_owner_says_so(server, tmp_path):
     assert report["participants"][0]["error"] == "the server ended the recording"
 
 
-def test_a_pipe_may_hold_a_wav_but_no_container(server, tmp_path):
-    pcm = indexed_pcm("piped-wav", RATE)
-    command = [BINARY, "send", "-", "--to", server.url(""), "--fast", "--json"]
-    run = lambda content: subprocess.run(command, input=content, capture_output=True, timeout=30)  # noqa: E731
-    done = run(wav(tmp_path / "x.wav", pcm).read_bytes())
-    assert of(server, json.loads(done.stdout)) == pcm
-    ogg = judges.run("opusenc", "--quiet", str(tmp_path / "x.wav"), "-")
-    done = run(ogg)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert b"this is Ogg, not samples: decode it before" in done.stderr
+def piped(server, content: bytes, *arguments: str, **settings) -> subprocess.CompletedProcess:
+    """A `send -` of this, to its end."""
+    command = [BINARY, "send", "-", "--to", server.url(""), "--fast", "--json", *arguments]
+    environment = clean_environment(**settings)
+    return subprocess.run(command, input=content, env=environment, capture_output=True, timeout=30)
+
+
+def test_a_pipe_is_taken_as_a_file_of_the_same_content_is(server, tmp_path):
+    """Longer than what a pipe holds, so that ffmpeg is fed while it is heard."""
+    pcm = indexed_pcm("piped", 20 * RATE)
+    plain = wav(tmp_path / "x.wav", pcm)
+    for name, options in (("x.flac", ()), ("x.aiff", ()), ("deep.wav", ("-b", "24")), ("x.wav", ())):
+        path = tmp_path / name
+        if not path.exists():
+            wav(path, pcm, codec=options)
+        done = piped(server, path.read_bytes())
+        assert done.returncode == 0, done.stderr
+        assert of(server, json.loads(done.stdout)) == pcm, name
+    done = piped(server, judges.run("opusenc", "--quiet", str(plain), "-"))
+    (one,) = json.loads(done.stdout)["participants"]
+    assert (one["codec"], one["rate"], one["participant"]) == ("s16le", 48_000, "stdin")
+    assert one["seconds"] == pytest.approx(20.0, abs=0.1)
+
+
+def test_a_pipe_that_cannot_be_decoded_says_why(server, tmp_path):
+    flac = wav(tmp_path / "x.flac", indexed_pcm("undecodable", RATE)).read_bytes()
+    for content, settings, expected in (
+        (flac, {"PATH": ""}, "stdin is no WAV of 16-bit or G.711 samples, and ffmpeg"),
+        (b"OggS" + bytes(400_000), {}, "ffmpeg finds no audio in stdin: "),
+        (wav(tmp_path / "none.wav", b"").read_bytes(), {}, "stdin holds no audio"),
+    ):
+        done = piped(server, content, **settings)
+        assert (done.returncode, done.stdout) == (1, b"") and expected in done.stderr.decode(), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -321,8 +344,8 @@ def test_a_pipe_may_hold_a_wav_but_no_container(server, tmp_path):
         (["notes.txt"], 1, "ffmpeg finds no audio in notes.txt: "),
         (["a.wav", "--as", "x", "--as", "y"], 2, "2 names (--as) do not fit 1 files"),
         (["-", "-"], 2, "stdin can be read only once"),
-        (["-"], 1, "stdin: it holds no audio"),
-        (["-", "--codec", "mulaw"], 1, "stdin: it holds no audio"),
+        (["-"], 1, "stdin holds no audio"),
+        (["-", "--codec", "mulaw"], 1, "stdin holds no audio"),
         (["a.wav", "--as", ""], 2, "--as is empty"),
         (["a.wav", "a.wav", "--as", "x", "--as", " "], 2, "--as is empty"),
         (["a.wav", "--speed", "0"], 2, "--speed is not above 0"),

@@ -50,7 +50,7 @@ Examples:
     /// Play files or stdin into a server, as the speakers of one call
     #[command(after_help = "\
 Each file is one participant; all begin together. WAV of 16-bit or G.711 samples is sent as it is; everything else
-is decoded by ffmpeg, where that is installed. After a lost connection, or a restart of the server, it sends on from
+is decoded by ffmpeg, where that is installed; stdin that begins as no file does is raw. After a lost connection, or a restart of the server, it sends on from
 where the server says, so that nothing is missing. Ctrl-C stops cleanly.
 
 Examples:

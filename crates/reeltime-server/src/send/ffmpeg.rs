@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
@@ -22,40 +23,54 @@ const PLAIN: [&str; 4] = ["-ar", "48000", "-ac", "2"];
 ///
 /// # Errors
 /// Where there is no ffmpeg, or none of its decoders fits: in ffmpeg's own words.
-pub(super) fn decode(path: &Path) -> anyhow::Result<Input> {
-    let (mut decoder, mut format) = Decoder::start(path, &[])?.format(path)?;
+pub(super) fn file(path: &Path) -> anyhow::Result<Input> {
+    let name = path.display().to_string();
+    let decode = |more| Decoder::start(&url(path), Stdio::null(), more, &name)?.format(&name);
+    let (mut decoder, mut format) = decode(&[])?;
     if format.is_none() {
-        (decoder, format) = Decoder::start(path, &PLAIN)?.format(path)?;
+        (decoder, format) = decode(&PLAIN)?;
     }
-    let Some(format) = format else { bail!("{}: ffmpeg gives no samples that are recorded", path.display()) };
+    let Some(format) = format else { bail!("{name}: ffmpeg gives no samples that are recorded") };
     let block = format.block_align().unwrap_or(1) as f64;
     let bytes = length(path).map(|seconds| (seconds * f64::from(format.rate)).round() * block);
-    let Decoder { child, output, words } = decoder;
-    let name = path.display().to_string();
-    let finish =
-        move |read: io::Result<()>| finish(child, words, read).map_err(|why| format!("{name}: {why}"));
-    Input::piped(format, bytes.map(|bytes| bytes as u64), output, finish)
+    decoder.input(&name, format, bytes.map(|bytes| bytes as u64))
+}
+
+/// Decodes what comes through a pipe, called `name`.
+///
+/// # Errors
+/// As with a file; and where its samples are not recorded as they are, since it cannot be read again.
+pub(super) fn pipe(input: impl Read + Send + 'static, name: &str) -> anyhow::Result<Input> {
+    let mut decoder = Decoder::start(OsStr::new("pipe:0"), Stdio::piped(), &[], name)?;
+    decoder.feed(input);
+    let (decoder, Some(format)) = decoder.format(name)? else {
+        bail!(
+            "{name} has more channels, or another rate, than is recorded: send it as a file, or decode it before"
+        );
+    };
+    decoder.input(name, format, None)
 }
 
 struct Decoder {
     child: Child,
     output: ChildStdout,
     words: JoinHandle<String>,
+    /// Why what it was fed from could not be read to its end.
+    starved: Arc<OnceLock<io::Error>>,
 }
 
 impl Decoder {
-    fn start(path: &Path, more: &[&str]) -> anyhow::Result<Self> {
+    fn start(from: &OsStr, stdin: Stdio, more: &[&str], name: &str) -> anyhow::Result<Self> {
         let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-i"]).arg(url(path));
+        command.args(["-nostdin", "-v", "error", "-i"]).arg(from);
         command.args(["-map", "0:a:0", "-c:a", "pcm_s16le"]).args(more).args(["-f", "wav", "pipe:1"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: Ctrl-C is ours to answer.
         command.process_group(0);
         let mut child = match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-                "{} is no WAV of 16-bit or G.711 samples, and ffmpeg, which decodes everything else, is not \
-                 installed: install it, or decode the file before",
-                path.display()
+                "{name} is no WAV of 16-bit or G.711 samples, and ffmpeg, which decodes everything else, is not \
+                 installed: install it, or decode it before"
             ),
             started => started.context("cannot start ffmpeg")?,
         };
@@ -69,17 +84,42 @@ impl Decoder {
             let _ = io::copy(&mut complaints, &mut io::sink());
             String::from_utf8_lossy(&words).into_owned()
         });
-        Ok(Self { child, output, words })
+        Ok(Self { child, output, words, starved: Arc::default() })
+    }
+
+    /// Feeds it on a thread of its own: it is to be heard meanwhile.
+    fn feed(&mut self, mut input: impl Read + Send + 'static) {
+        let (stdin, starved) = (self.child.stdin.take(), Arc::clone(&self.starved));
+        std::thread::spawn(move || {
+            let Some(mut stdin) = stdin else { return };
+            match io::copy(&mut input, &mut stdin) {
+                // It has heard enough, or says itself what is wrong.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                // Noted before its stdin is closed, after which it ends as if that were all.
+                Err(error) => drop(starved.set(error)),
+                Ok(_) => {}
+            }
+        });
     }
 
     /// What it gives; none where it is of no format that is recorded.
-    fn format(mut self, path: &Path) -> anyhow::Result<(Self, Option<Format>)> {
+    fn format(mut self, name: &str) -> anyhow::Result<(Self, Option<Format>)> {
         if let Some(wav) = wav::read(&mut self.output)? {
             return Ok((self, wav.format));
         }
         self.child.wait()?;
         let words = self.words.join().unwrap_or_default();
-        bail!("ffmpeg finds no audio in {}: {}", path.display(), last_line(&words));
+        bail!("ffmpeg finds no audio in {name}: {}", last_line(&words));
+    }
+
+    /// What it gives from now on, of which there are about so many bytes.
+    fn input(self, name: &str, format: Format, bytes: Option<u64>) -> anyhow::Result<Input> {
+        let Self { child, output, words, starved } = self;
+        let finish = move |read: io::Result<()>| match (finish(child, words, read), starved.get()) {
+            (_, Some(error)) => Err(format!("reading broke off: {error}")),
+            (finished, None) => finished,
+        };
+        Input::piped(name, format, bytes, output, finish)
     }
 }
 

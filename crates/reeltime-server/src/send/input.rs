@@ -20,15 +20,20 @@ const MESSAGE: usize = 64 << 10;
 /// How long a pipe may take to fill a message before what is there is sent.
 const FULL: Duration = Duration::from_millis(40);
 /// Of stdin, what tells a container from raw samples.
-const MAGIC: usize = 12;
+const MAGIC: u64 = 12;
 
-/// What begins otherwise than raw samples do, and what it is then.
-const CONTAINERS: [(&[u8], &str); 5] = [
-    (b"OggS", "Ogg"),
-    (b"fLaC", "FLAC"),
-    (b"ID3", "MP3"),
-    (b"\x1aE\xdf\xa3", "WebM"),
-    (b"RIFX", "big-endian WAV"),
+/// What begins otherwise than raw samples do, each at its place: Ogg, FLAC, MP3 with a tag, `WebM`, WAV of either order, AIFF
+/// and MP4. MP3 without a tag begins as samples may.
+const CONTAINERS: [(usize, &[u8]); 9] = [
+    (0, b"OggS"),
+    (0, b"fLaC"),
+    (0, b"ID3"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"RIFF"),
+    (0, b"RF64"),
+    (0, b"RIFX"),
+    (0, b"FORM"),
+    (4, b"ftyp"),
 ];
 
 /// Audio to send, by its place in samples per channel.
@@ -55,6 +60,26 @@ enum Source {
     Pipe(Arc<Held>),
 }
 
+/// Keeps what is read of it, for whoever has to begin at its beginning.
+struct Remembered<R> {
+    seen: Vec<u8>,
+    input: R,
+}
+
+impl<R: Read> Remembered<R> {
+    fn again(self) -> impl Read + use<R> {
+        Cursor::new(self.seen).chain(self.input)
+    }
+}
+
+impl<R: Read> Read for Remembered<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.input.read(into)?;
+        self.seen.extend_from_slice(&into[..read]);
+        Ok(read)
+    }
+}
+
 /// Raw samples, as the flags describe them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw(pub(super) Format);
@@ -69,7 +94,7 @@ impl Input {
             bail!("{} is a folder: name the files in it", path.display());
         }
         if !about.is_file() {
-            return Self::pipe(file, raw).with_context(cannot);
+            return Self::pipe(file, raw, &path.display().to_string());
         }
         let input = match (raw, wav::read(&mut file).with_context(cannot)?) {
             (Some(Raw(format)), _) => Self::seekable(file, format, 0, about.len())?,
@@ -79,7 +104,7 @@ impl Input {
             }
             (None, _) => match Packets::open(&file).with_context(cannot)? {
                 Some(packets) => Self::packets(packets)?,
-                None => ffmpeg::decode(path)?,
+                None => ffmpeg::file(path)?,
             },
         };
         match input.total {
@@ -88,39 +113,36 @@ impl Input {
         }
     }
 
-    /// Opens stdin: raw samples, or a WAV.
+    /// Opens stdin: raw where it is said to be, or begins as nothing that is known; else as [`Self::file`] does.
     pub(super) fn stdin(raw: Option<Raw>) -> anyhow::Result<Self> {
-        Self::pipe(std::io::stdin(), raw).context("stdin")
+        Self::pipe(std::io::stdin(), raw, "stdin")
     }
 
-    fn pipe(mut input: impl Read + Send + 'static, raw: Option<Raw>) -> anyhow::Result<Self> {
+    fn pipe(input: impl Read + Send + 'static, raw: Option<Raw>, name: &str) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot read {name}");
         let ended = |read: std::io::Result<()>| read.map_err(|error| format!("reading broke off: {error}"));
         if let Some(Raw(format)) = raw {
-            return Self::piped(format, None, input, ended);
+            return Self::piped(name, format, None, input, ended);
         }
-        let mut head = Vec::with_capacity(MAGIC);
-        input.by_ref().take(MAGIC as u64).read_to_end(&mut head)?;
-        if let Some((_, name)) = CONTAINERS.iter().find(|(magic, _)| head.starts_with(magic)) {
-            bail!(
-                "this is {name}, not samples: decode it before, ffmpeg -i … -f s16le -ar 16000 -ac 1 - | reeltime send -"
-            );
+        let mut input = Remembered { seen: Vec::new(), input };
+        input.by_ref().take(MAGIC).read_to_end(&mut Vec::new()).with_context(cannot)?;
+        if !is_container(&input.seen) {
+            return Self::piped(name, default_format()?, None, input.again(), ended);
         }
-        let is_wav = head.starts_with(b"RIFF") || head.starts_with(b"RF64");
-        let mut input = Cursor::new(head).chain(input);
-        if !is_wav {
-            return Self::piped(default_format()?, None, input, ended);
+        let mut head = Cursor::new(input.seen.clone()).chain(&mut input);
+        match wav::read(&mut head).with_context(cannot)? {
+            Some(wav::Wav { format: Some(format), bytes, .. }) => {
+                let audio = input.input.take(bytes.unwrap_or(u64::MAX));
+                Self::piped(name, format, bytes, audio, ended)
+            }
+            Some(wav::Wav { format: None, .. }) | None => ffmpeg::pipe(input.again(), name),
         }
-        let Some(wav::Wav { format: Some(format), bytes, .. }) = wav::read(&mut input)? else {
-            bail!(
-                "a WAV through a pipe must hold 16-bit or G.711 samples; name it as a file, or decode it before"
-            );
-        };
-        Self::piped(format, bytes, input.take(bytes.unwrap_or(u64::MAX)), ended)
     }
 
     /// Audio that is read once; `bytes` is about how much there will be, and `finish` judges its end. Its first sample is
     /// waited for: where none comes, no call is to be opened.
     pub(super) fn piped(
+        name: &str,
         format: Format,
         bytes: Option<u64>,
         mut input: impl Read + Send + 'static,
@@ -130,8 +152,8 @@ impl Input {
         let mut first = Vec::with_capacity(block);
         let read = input.by_ref().take(block as u64).read_to_end(&mut first);
         if first.len() < block {
-            finish(read.map(drop)).map_err(anyhow::Error::msg)?;
-            bail!("it holds no audio");
+            finish(read.map(drop)).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
+            bail!("{name} holds no audio");
         }
         let held = Held::fill(Cursor::new(first).chain(input), held::MOST, finish);
         Ok(Self { format, total: bytes.map(|bytes| bytes / block as u64), block, source: Source::Pipe(held) })
@@ -216,6 +238,10 @@ impl Release {
     }
 }
 
+fn is_container(head: &[u8]) -> bool {
+    CONTAINERS.iter().any(|(at, magic)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)))
+}
+
 /// What raw samples are where nothing is said of them: as the server takes them by default.
 fn default_format() -> anyhow::Result<Format> {
     Ok(Format::new(Codec::S16le, 16_000, 1)?)
@@ -254,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pipe_is_held_until_it_is_released() {
-        let mut input = Input::pipe(&b"aabbccdde"[..], raw(Codec::Mulaw, 2)).unwrap();
+        let mut input = Input::pipe(&b"aabbccdde"[..], raw(Codec::Mulaw, 2), "x").unwrap();
         assert_eq!(input.read(0, 4, 100).await.unwrap(), b"aabbccdd");
         input.release().before(2);
         assert_eq!(input.read(2, 2, 2).await.unwrap(), b"ccdd");
@@ -265,7 +291,7 @@ mod tests {
     async fn a_pipe_that_stalls_gives_what_it_has() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"aab").unwrap();
-        let mut input = Input::pipe(reader, raw(Codec::S16le, 1)).unwrap();
+        let mut input = Input::pipe(reader, raw(Codec::S16le, 1), "x").unwrap();
         assert_eq!(input.read(0, 100, 100).await.unwrap(), b"aa");
         writer.write_all(b"bcc").unwrap();
         drop(writer);
@@ -273,18 +299,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_without_description_is_a_wav_or_raw_and_never_a_container() {
+    async fn a_pipe_without_description_is_a_wav_or_raw() {
         use reeltime_core::media::wav::{Coding, Head};
         let head = Head { coding: Coding::Mulaw, rate: 8_000, channels: 1, samples: Some(4) }.to_bytes();
         let bytes = [head, b"abcdLIST".to_vec()].concat();
-        let mut wav = Input::pipe(Cursor::new(bytes), None).unwrap();
+        let mut wav = Input::pipe(Cursor::new(bytes), None, "x").unwrap();
         assert_eq!((wav.format, wav.total), (Format::new(Codec::Mulaw, 8_000, 1).unwrap(), Some(4)));
         assert_eq!(wav.read(0, 100, 100).await.unwrap(), b"abcd");
-        let mut short = Input::pipe(&b"aabb"[..], None).unwrap();
+        let mut short = Input::pipe(&b"aabb"[..], None, "x").unwrap();
         assert_eq!(short.format, default_format().unwrap());
         assert_eq!(short.read(0, 2, 2).await.unwrap(), b"aabb");
-        let refused = Input::pipe(&b"OggS\0\0\0\0\0\0\0\0\0"[..], None).unwrap_err();
-        assert!(refused.to_string().starts_with("this is Ogg, not samples"), "{refused}");
+    }
+
+    #[test]
+    fn what_begins_as_a_container_is_not_taken_for_samples() {
+        for head in [&b"OggS\0\x02"[..], b"fLaC", b"ID3\x04", b"\0\0\0\x20ftypM4A ", b"RIFF\0\0\0\0WAVE"] {
+            assert!(is_container(head), "{head:?}");
+        }
+        for head in [&b""[..], b"OggR", b"ftyp\0\0\0\0", b"\0\0\0\0\0\0\0\0\0\0\0\0"] {
+            assert!(!is_container(head), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_without_a_whole_sample_is_refused() {
+        for bytes in [&b""[..], b"a"] {
+            let refused = format!("{:#}", Input::pipe(bytes, None, "stdin").unwrap_err());
+            assert_eq!(refused, "stdin holds no audio");
+        }
     }
 
     #[test]
