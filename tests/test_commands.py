@@ -189,6 +189,12 @@ def test_into_a_folder_goes_a_file_of_its_own_and_replaces_none(stocked, tmp_pat
     assert judges.wave_file((folder / names[0]).read_bytes())[1] == stocked.pcm["solo"]
 
 
+def test_a_start_warns_of_what_larger_calls_cannot_be_kept_as(new_server):
+    server = new_server(REELTIME_RENDITIONS="mp3:tracks,flac:tracks,wav:tracks,mp3:stereo").start()
+    warned = re.findall(r"WARN .* (\w+) holds at most (\d+) channels: calls with more will have no (\S+)", server.log())
+    assert warned == [("MP3", "2", "mp3:tracks"), ("FLAC", "8", "flac:tracks")], server.log()
+
+
 def test_a_closed_pipe_is_no_error(new_server, tmp_path):
     server = new_server(REELTIME_CALL_LINGER="0s").start()
     client = Ingest(server)

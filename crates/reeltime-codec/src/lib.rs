@@ -28,5 +28,5 @@ mod error;
 mod lame;
 
 pub use decode::{Flac, decoder};
-pub use encode::{encoder, rate_for};
+pub use encode::{encoder, most_channels, rate_for};
 pub use error::Error;

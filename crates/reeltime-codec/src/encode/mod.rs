@@ -56,7 +56,8 @@ const fn highest(container: Container) -> u32 {
     }
 }
 
-const fn most_channels(container: Container) -> u8 {
+/// The most channels that a file of this kind holds.
+pub const fn most_channels(container: Container) -> u8 {
     match container {
         Container::Wav => u8::MAX,
         Container::Flac => reeltime_core::media::flac::MAX_CHANNELS,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use reeltime::recorder::Recorder;
+use reeltime::recorder::{Recorder, Rendition};
 use reeltime::spool::FolderLock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
@@ -39,6 +39,7 @@ pub(crate) fn run(flags: SettingFlags) -> anyhow::Result<()> {
     let traces = traces.transpose()?;
     logging::start(&settings.log, traces.as_ref().map(Traces::follower));
     raise_open_files();
+    warn_of_limits(&settings.recording.renditions);
     let done = runtime.block_on(serve(settings));
     if let Some(traces) = traces {
         traces.finish();
@@ -112,6 +113,18 @@ fn announce(address: SocketAddr) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "reeltime is listening on http://{address}")?;
     Ok(stdout.flush()?)
+}
+
+/// Told before any call is recorded: afterwards each that is too large would only lack its file.
+fn warn_of_limits(renditions: &[Rendition]) {
+    for kept in renditions {
+        let Some(most) = kept.most_channels() else { continue };
+        let (title, name, layout) = (kept.format.title(), kept.format.name(), kept.layout.name());
+        tracing::warn!(
+            "{title} holds at most {most} channels: calls with more will have no {name}:{layout} (renditions); \
+             wav:{layout} holds them all"
+        );
+    }
 }
 
 /// Each session takes a socket and a file; the usual soft limit is 1,024.

@@ -133,6 +133,16 @@ pub struct Rendition {
     pub layout: Seating,
 }
 
+impl Rendition {
+    /// The most channels that a recording may have to be kept like this; `None` where it may have any number.
+    pub const fn most_channels(self) -> Option<u8> {
+        match (self.layout, reeltime_codec::most_channels(self.format)) {
+            (Seating::Mono | Seating::Stereo, _) | (Seating::Tracks, u8::MAX) => None,
+            (Seating::Tracks, most) => Some(most),
+        }
+    }
+}
+
 /// Where files lie unless a template says otherwise.
 pub const DEFAULT_KEY_TEMPLATE: &str = "recordings/{yyyy}/{mm}/{dd}/{recording}-{participant}.{ext}";
 /// The prefix of keys that the transcribe socket's own folder holds.
