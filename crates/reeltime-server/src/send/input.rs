@@ -290,8 +290,8 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_that_stalls_gives_what_it_has() {
         let (reader, mut writer) = std::io::pipe().unwrap();
-        let mut input = Input::pipe(reader, raw(Codec::S16le, 1), "x").unwrap();
         writer.write_all(b"aab").unwrap();
+        let mut input = Input::pipe(reader, raw(Codec::S16le, 1), "x").unwrap();
         assert_eq!(input.read(0, 100, 100).await.unwrap(), b"aa");
         writer.write_all(b"bcc").unwrap();
         drop(writer);
