@@ -10,8 +10,8 @@ use crate::render::MixJob;
 /// Chapters in a file, at most: more are of no use to anyone.
 const MOST_CHAPTERS: usize = 500;
 
-/// Call, participants, start; marks and gaps as chapters. Of a WAV file of unknown length they would stand before the sound:
-/// there it is marks and gaps alone.
+/// Call, participants, start; marks and gaps as chapters. A WAV file without those is audio alone, and where its length is
+/// unknown, so that all would stand before the sound, it is they alone.
 pub(super) fn tags(manifest: &Manifest, tracks: &[&Track], job: &MixJob) -> Result<Tags, MediaError> {
     let mixer = job.mixer(&[])?;
     let spec = mixer.spec();
@@ -21,7 +21,7 @@ pub(super) fn tags(manifest: &Manifest, tracks: &[&Track], job: &MixJob) -> Resu
     chapters.iter_mut().for_each(|chapter| chapter.at = mixer.place(chapter.at));
     chapters.sort_by_key(|chapter| chapter.at);
     chapters.truncate(MOST_CHAPTERS);
-    if job.container == Container::Wav && spec.samples.is_none() {
+    if job.container == Container::Wav && (chapters.is_empty() || spec.samples.is_none()) {
         return Ok(Tags { chapters, ..Tags::default() });
     }
     let mut artists: Vec<_> = tracks.iter().map(|track| track.participant.clone()).collect();
