@@ -94,7 +94,7 @@ def test_peaks_of_an_encoded_recording_are_those_of_its_sound(new_server):
     for kept in (server.data_dir / "cache").rglob("*.dat"):
         kept.unlink()
     refused = server.get(path)
-    assert refused.status_code == 406 and "mp3" in refused.json()["detail"]
+    assert refused.status_code == 406 and "MP3" in refused.json()["detail"]
 
 
 def test_peaks_that_are_not_kept_any_more_are_made_of_a_flac_file(new_server):
@@ -197,7 +197,7 @@ def test_a_recording_whose_encoder_went_away_is_kept_as_wav(new_server, tmp_path
     server.start()
     recording = server.completed(recording["id"])
     assert recording["mime_type"] == "audio/wav" and only_file(server).suffix == ".wav"
-    assert "kept as wav" in server.log()
+    assert "kept as WAV" in server.log()
     heard = judges.data_of(server.stream(recording["id"]))
     doubled = array.array("h", [2 * sample for sample in array.array("h", audio)]).tobytes()
     assert doubled.startswith(heard) and len(heard) > 0.7 * len(doubled)
