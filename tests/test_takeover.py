@@ -323,7 +323,10 @@ def test_a_recording_that_came_in_segments_is_rebuilt_with_them_and_deleted_with
     for file in tmp_path.glob("catalogue.db*"):
         file.unlink()
     other = node()
-    done = run_reeltime("catalogue", "rebuild", "--data-dir", str(other.data_dir), cwd=other.home, **other.settings)
+    rebuild = ("catalogue", "rebuild", "--data-dir", str(other.data_dir))
+    killed = run_reeltime(*rebuild, cwd=other.home, **other.settings | {"REELTIME_CRASH_AT": "segments_entered"})
+    assert killed.returncode == -9, killed.stderr
+    done = run_reeltime(*rebuild, cwd=other.home, **other.settings)
     assert done.returncode == 0, done.stderr
     other.start()
     assert other.get(place).text.replace(other.url(""), "") == before

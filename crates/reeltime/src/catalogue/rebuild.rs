@@ -13,12 +13,13 @@ use reeltime_core::manifest::{self, Manifest};
 use reeltime_core::time::{Micros, UtcMicros};
 
 use super::{Catalogue, CatalogueError, NewObject, NewRecording, ObjectKind, Publication, StoredObject};
+use crate::crash;
 use crate::error::Error;
 use crate::store::{ObjectMeta, Store, StoreError};
 
 /// Where manifests lie.
 pub(crate) const MANIFESTS: &str = "_reeltime/manifests/";
-/// No manifest is longer: one names its gaps and tracks.
+/// No manifest is longer: one names its tracks, gaps and segments.
 const LONGEST: u64 = 64 << 20;
 /// Characters of a recording's id, with which a manifest's name begins.
 const ID: usize = 36;
@@ -136,16 +137,21 @@ async fn recording(
     if dry {
         return Ok(Became::Entered);
     }
-    let begun = match &manifest.segments {
-        None => catalogue.begin(&new).await,
-        Some(told) => segments::begin(catalogue, &new, told).await,
+    let told = manifest.segments.as_ref();
+    // Of one that a rebuilding before this one had begun, the rows are there.
+    let begun = match told {
+        Some(told) if catalogue.segment_recording(&new.tenant, new.id).await?.is_none() => {
+            segments::begin(catalogue, &new, told, time(&told.begun_at)?).await
+        }
+        _ => catalogue.begin(&new).await,
     };
     match begun {
         Err(CatalogueError::Deleted { .. }) => return Ok(Became::Deleted),
         begun => begun?,
     }
-    if let Some(told) = &manifest.segments {
+    if let Some(told) = told {
         segments::enter(catalogue, &new, told, publication.ended_at).await?;
+        crash::point("segments_entered");
     }
     for found in objects {
         let object = NewObject {

@@ -18,6 +18,7 @@ pub(super) async fn begin(
     catalogue: &dyn Catalogue,
     new: &NewRecording,
     told: &Segments,
+    begun_at: UtcMicros,
 ) -> Result<(), CatalogueError> {
     let row = SegmentRecording {
         recording: new.id,
@@ -26,7 +27,7 @@ pub(super) async fn begin(
         channel_id: told.channel_id.clone(),
         details: told.details.clone(),
         status: SegmentsStatus::Live,
-        begun_at: time(&told.begun_at).unwrap_or(new.created_at),
+        begun_at,
         created_at: new.created_at,
         finalized_at: None,
     };
@@ -35,7 +36,7 @@ pub(super) async fn begin(
     if id == new.id { Ok(()) } else { Err(CatalogueError::Conflict { id }) }
 }
 
-/// Enters its segments; no more come.
+/// Enters its segments, but for those that are there already; no more come.
 pub(super) async fn enter(
     catalogue: &dyn Catalogue,
     new: &NewRecording,
@@ -47,6 +48,7 @@ pub(super) async fn enter(
         let row = catalogue.announce_segment(&new.tenant, &announced(new, segment)?).await?;
         match &segment.missing {
             Some(why) => missing.push((row.id, why.clone())),
+            None if row.state.is_kept() => {}
             None => keep(catalogue, new, segment, row.id).await?,
         }
     }

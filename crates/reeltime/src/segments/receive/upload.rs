@@ -20,8 +20,7 @@ use crate::blocking::blocking;
 use crate::catalogue::{KeptSegment, NewObject, ObjectKind, Segment};
 use crate::crash;
 use crate::error::Error;
-use crate::recorder::Refusal;
-use crate::recorder::{Clock, Recorder};
+use crate::recorder::{Clock, Recorder, Refusal};
 use crate::spool::TrackLog;
 use crate::store::StoreError;
 
@@ -129,7 +128,8 @@ impl Upload {
     /// Takes bytes.
     ///
     /// # Errors
-    /// [`ReceiveError::TooLarge`], or where the disk does not take them.
+    /// [`ReceiveError::TooLarge`]; [`ReceiveError::Refused`] where what is left of the disk is for live recordings; or where
+    /// the disk does not take them.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
         self.recorder.inner().spool.admit().map_err(Refusal::from)?;
         self.incoming.write(bytes).await
