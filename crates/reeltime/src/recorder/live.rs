@@ -112,10 +112,12 @@ impl LiveRecording {
     /// The peaks that are made of a track meanwhile.
     /// Lets go of the files that were made while it was recorded: it waits, for how long nobody knows.
     pub(crate) fn stop_growing(&self) {
-        // Whoever works on them now comes by here afterwards.
         if let Ok(mut growing) = self.growing.try_lock() {
-            growing.stop();
+            return growing.stop();
         }
+        // A request that began while it was live has the store's silence to wait for.
+        let growing = Arc::clone(&self.growing);
+        tokio::spawn(async move { growing.lock().await.stop() });
     }
 
     pub(crate) fn add_sketch(&self, track: TrackId, sketch: Sketch) {
